@@ -1,0 +1,90 @@
+/**
+ * What bytes of a stream mean in time and loudness, by encoding.
+ *
+ * Thread: any. Pure. Sources: G.711 for µ-law; RFC 6716 §3.1 for the Opus packet header.
+ */
+import type { Encoding } from '../protocol/fields.ts';
+
+export interface AudioFormat {
+  readonly encoding: Encoding;
+  readonly sample_rate: number;
+  readonly channels: number;
+}
+
+/** Bytes of one sample of all channels; 1 for Opus, whose unit is the packet. */
+export function blockBytes(f: AudioFormat): number {
+  if (f.encoding === 'pcm_s16le') return 2 * f.channels;
+  return f.encoding === 'pcm_mulaw' ? f.channels : 1;
+}
+
+/** Milliseconds of raw samples; not for Opus. */
+export function rawMs(f: AudioFormat, bytes: number): number {
+  return (bytes * 1000) / (blockBytes(f) * f.sample_rate);
+}
+
+/** Most bytes a millisecond can take; Opus peaks at 510 kbit/s, plus its length prefixes. */
+export function bytesPerMsMax(f: AudioFormat): number {
+  return f.encoding === 'opus' ? 72 : (blockBytes(f) * f.sample_rate) / 1000;
+}
+
+/** Frame duration in units of 0.1 ms for each of the 32 Opus configurations. */
+const OPUS_FRAME_TENTHS: readonly number[] = [
+  ...[100, 200, 400, 600], ...[100, 200, 400, 600], ...[100, 200, 400, 600], // SILK
+  ...[100, 200], ...[100, 200], // hybrid
+  ...[25, 50, 100, 200], ...[25, 50, 100, 200], ...[25, 50, 100, 200], ...[25, 50, 100, 200], // CELT
+];
+
+/**
+ * Duration of one Opus packet in milliseconds, from its first bytes; 0 when it is not valid.
+ * Packets of up to 120 ms exist.
+ */
+export function opusPacketMs(packet: Uint8Array): number {
+  const toc = packet[0];
+  if (toc === undefined) return 0;
+  const tenths = OPUS_FRAME_TENTHS[toc >> 3] ?? 0;
+  const code = toc & 3;
+  const frames = code === 0 ? 1 : code === 3 ? (packet[1] ?? 0) & 0x3f : 2;
+  const ms = (frames * tenths) / 10;
+  return ms <= 120 ? ms : 0;
+}
+
+/** A packet of at most 2 bytes is discontinuous transmission: the encoder heard silence. */
+export const OPUS_SILENCE_BYTES_MAX = 2;
+
+const MULAW_SQUARE = new Float64Array(256);
+for (let i = 0; i < 256; i++) {
+  const u = ~i & 0xff;
+  const magnitude = (((u & 0x0f) << 3) + 0x84) << ((u & 0x70) >> 4);
+  MULAW_SQUARE[i] = (magnitude - 0x84) ** 2;
+}
+
+/** Samples looked at are every third: enough to tell speech from silence, a third of the cost. */
+const STRIDE = 3;
+
+/** Mean square of the samples in `bytes` (16-bit scale). `streamOffset` tells sample alignment. */
+export function meanSquare(f: AudioFormat, bytes: Uint8Array, streamOffset: number): number {
+  let sum = 0;
+  let n = 0;
+  if (f.encoding === 'pcm_mulaw') {
+    for (let i = 0; i < bytes.length; i += STRIDE, n++) sum += MULAW_SQUARE[bytes[i] ?? 0] ?? 0;
+    return n === 0 ? 0 : sum / n;
+  }
+  const first = streamOffset & 1;
+  if (((bytes.byteOffset + first) & 1) === 0) {
+    const samples = new Int16Array(
+      bytes.buffer,
+      bytes.byteOffset + first,
+      (bytes.length - first) >> 1,
+    );
+    for (let i = 0; i < samples.length; i += STRIDE, n++) {
+      const s = samples[i] ?? 0;
+      sum += s * s;
+    }
+  } else {
+    for (let i = first; i + 1 < bytes.length; i += 2 * STRIDE, n++) {
+      const s = (((bytes[i + 1] ?? 0) << 24) >> 16) | (bytes[i] ?? 0);
+      sum += s * s;
+    }
+  }
+  return n === 0 ? 0 : sum / n;
+}

@@ -1,0 +1,141 @@
+/**
+ * A client's connection: `start` or `resume` first, then audio and controls, in either subprotocol.
+ *
+ * Thread: supervisor. Owns: in JSON mode the implied audio offset.
+ */
+import type { IncomingMessage } from 'node:http';
+import { isSessionId } from '../domain/ids.ts';
+import { decodeClient, encode, type DecodeResult } from '../protocol/codec.ts';
+import type {
+  ClientMessage,
+  ClientToScheduler,
+  SchedulerToClient,
+  Start,
+} from '../protocol/client-wire.ts';
+import { decodeClientJson, encodeClientJson } from '../protocol/json-codec.ts';
+import { unpack } from '../protocol/pack.ts';
+import { readAudio } from '../protocol/scan.ts';
+import type { ConnId } from '../protocol/supervisor-pool.ts';
+import { checkStart } from './check.ts';
+import {
+  Connection,
+  type ConnectionHost,
+  type GatewaySocket,
+  type Outgoing,
+} from './connection.ts';
+import type { Offer } from './gateway.ts';
+
+/** Tenants come later; records already carry one. */
+const TENANT = 'default';
+
+export class ClientConnection extends Connection {
+  readonly kind = 'client';
+  readonly #json: boolean;
+  /** JSON mode: where the next binary message begins; null: `resumed` has yet to say. */
+  #offset: number | null = 0;
+
+  constructor(
+    host: ConnectionHost,
+    id: ConnId,
+    ws: GatewaySocket,
+    request: IncomingMessage,
+    json: boolean,
+  ) {
+    super(host, id, ws, request);
+    this.#json = json;
+  }
+
+  protected override handle(bytes: Buffer, isBinary: boolean): Offer {
+    if (this.#json)
+      return isBinary ? this.#rawAudio(bytes) : this.#decoded(decodeClientJson(bytes));
+    if (!isBinary) {
+      this.badMessage('text is understood in the subprotocol dragoman.json.v1 only');
+      return 'taken';
+    }
+    if (this.announced) {
+      const audio = readAudio(bytes);
+      if (audio !== null) {
+        const data = bytes.subarray(audio.dataStart, audio.dataEnd);
+        return this.host.events.clientAudio(this.id, audio.offset, data);
+      }
+    }
+    return this.#decoded(decodeClient(bytes));
+  }
+
+  #rawAudio(data: Buffer): Offer {
+    if (!this.announced) {
+      this.badMessage('the first message is start or resume');
+      return 'taken';
+    }
+    if (this.#offset === null) {
+      this.badMessage('after resume, wait for resumed: it says where audio goes on');
+      return 'taken';
+    }
+    const offer = this.host.events.clientAudio(this.id, this.#offset, data);
+    if (offer === 'taken') this.#offset += data.length;
+    return offer;
+  }
+
+  #decoded(result: DecodeResult<ClientToScheduler>): Offer {
+    if (!result.ok) {
+      this.notDecoded(result);
+      return 'taken';
+    }
+    const { message } = result;
+    if (message.type === 'start' || message.type === 'resume') {
+      if (this.announced) this.badMessage(`${message.type}: only as the first message`);
+      else if (message.type === 'start') this.#start(message);
+      else this.#resume(message);
+      return 'taken';
+    }
+    if (!this.announced) {
+      this.badMessage(`${message.type}: the first message is start or resume`);
+      return 'taken';
+    }
+    return message.type === 'audio'
+      ? this.host.events.clientAudio(this.id, message.offset, message.data)
+      : this.host.events.clientControl(this.id, message);
+  }
+
+  #start(start: Start): void {
+    const refusal = this.host.events.admission('client');
+    if (refusal !== null) return this.refuse(refusal);
+    const problem = checkStart(start);
+    if (problem?.code === 'bad_message') return this.badMessage(problem.message);
+    if (problem !== null) return this.fail(problem.code, problem.message);
+    this.announce();
+    this.host.events.clientStart(this.id, start, TENANT);
+  }
+
+  #resume(resume: ClientMessage<'resume'>): void {
+    const refusal = this.host.events.admission('client');
+    if (refusal !== null) return this.refuse(refusal);
+    if (!isSessionId(resume.session_id)) {
+      return this.fail('no_such_session', 'resume.session_id: no session has this id');
+    }
+    this.#offset = null;
+    this.announce();
+    this.host.events.clientResume(this.id, resume);
+  }
+
+  sendToClient(message: SchedulerToClient): void {
+    if (message.type === 'resumed' || message.type === 'rewind')
+      this.#offset = message.audio_offset;
+    this.send(message);
+  }
+
+  /** A message that is packed already. */
+  sendFrame(frame: Uint8Array): void {
+    if (this.phase === 'closing' || this.phase === 'gone') return;
+    this.sendPayload(this.#json ? encodeClientJson(unpack(frame) as SchedulerToClient) : frame);
+  }
+
+  protected override encode(message: Outgoing): Uint8Array | string {
+    const typed = message as SchedulerToClient;
+    return this.#json ? encodeClientJson(typed) : encode(typed);
+  }
+
+  protected override announceGone(): void {
+    this.host.events.clientGone(this.id);
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * What the gateway tells the supervisor and what the supervisor may ask of it. The gateway owns
+ * every socket, speaks the wire and keeps its limits; it knows no sessions, pools or threads.
+ *
+ * Thread: supervisor.
+ */
+import type { ErrorBody } from '../domain/errors.ts';
+import type { ClientMessage, SchedulerToClient, Start } from '../protocol/client-wire.ts';
+import type { NodeMessage, Register, SchedulerToNode } from '../protocol/node-wire.ts';
+import type { AttemptMessage, ClientControl, ConnId } from '../protocol/supervisor-pool.ts';
+
+/** `full`: not taken. The gateway holds the frame, stops reading that socket, offers it again. */
+export type Offer = 'taken' | 'full';
+
+/** Called by the gateway. Views handed over are valid during the call only. */
+export interface GatewayEvents {
+  /** Why new sessions and nodes are refused now (draining, registry away), else null. */
+  admission(kind: 'client' | 'node'): ErrorBody | null;
+  clientStart(conn: ConnId, start: Start, tenant: string): void;
+  clientResume(conn: ConnId, resume: ClientMessage<'resume'>): void;
+  /** Audio of a connection whose `start`/`resume` was accepted for handling, in order. */
+  clientAudio(conn: ConnId, offset: number, data: Uint8Array): Offer;
+  clientControl(conn: ConnId, message: ClientControl): Offer;
+  clientGone(conn: ConnId): void;
+  nodeRegister(conn: ConnId, register: Register): void;
+  nodeHeartbeat(conn: ConnId, heartbeat: NodeMessage<'heartbeat'>): Offer;
+  nodeDrain(conn: ConnId): void;
+  /** `output`: packed msgpack map, a view into the received frame. */
+  nodeAttempt(conn: ConnId, message: AttemptMessage, output: Uint8Array | null): Offer;
+  nodeGone(conn: ConnId): void;
+}
+
+/** Called by the supervisor. Unknown connections are ignored: they may just have closed. */
+export interface Gateway {
+  sendClient(conn: ConnId, message: SchedulerToClient): void;
+  /** A packed message; sent as it is (msgpack) or decoded and sent as JSON. */
+  sendClientFrame(conn: ConnId, frame: Uint8Array): void;
+  /** Sends the error, then closes with the code the table gives it. */
+  refuseClient(conn: ConnId, error: ErrorBody): void;
+  closeClient(conn: ConnId, code: number, reason: string): void;
+  sendNode(conn: ConnId, message: SchedulerToNode): void;
+  /** `done(true)` when the operating system has every byte, `done(false)` when it never will. */
+  sendNodeFrame(conn: ConnId, frame: Uint8Array, done: (ok: boolean) => void): void;
+  closeNode(conn: ConnId, code: number, reason: string): void;
+  /** There is room again: offer what is held, read on. */
+  resumeReading(conns: Iterable<ConnId>): void;
+}

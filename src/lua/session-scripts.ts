@@ -1,0 +1,123 @@
+/**
+ * The scripts about sessions and their results, each declared once.
+ *
+ * Thread: any. Pure.
+ */
+import { assert } from '../domain/assert.ts';
+import { END_STATES, type EndState } from '../domain/job.ts';
+import { bytes, int, list, status } from './decode.ts';
+import { defineScript } from './define-script.ts';
+
+export const sessionOpen = defineScript('session_open', {
+  keys: ['session'],
+  args: [
+    'owner',
+    'epoch',
+    'tokenHash',
+    'tenant',
+    'order',
+    'config',
+    'nextUtterance',
+    'audioOffset',
+    'doneBelow',
+    'nextSeq',
+    'sessionTtlMs',
+  ],
+  decode: (reply) => ({ status: status(reply, ['opened', 'exists'])[0] }),
+});
+
+export const sessionAdvance = defineScript('session_advance', {
+  keys: ['session'],
+  args: ['epoch', 'nextUtterance', 'audioOffset', 'turnId', 'sessionTtlMs'],
+  decode: (reply) => ({ status: status(reply, ['ok', 'fenced', 'unknown'])[0] }),
+});
+
+export const sessionTouch = defineScript('session_touch', {
+  keys: ['session', 'results'],
+  args: ['epoch', 'sessionTtlMs'],
+  decode: (reply) => ({ status: status(reply, ['ok', 'fenced', 'unknown'])[0] }),
+});
+
+export const sessionClose = defineScript('session_close', {
+  keys: ['session', 'results'],
+  args: ['epoch'],
+  decode: (reply) => ({ status: status(reply, ['closed', 'fenced', 'unknown'])[0] }),
+});
+
+/** In front of a packed result: its `result_seq`, big-endian. */
+const SEQ_BYTES = 4;
+
+function keptResults(flat: unknown) {
+  const values = list(flat);
+  const results: { seq: number; utterance: number; packed: Buffer }[] = [];
+  for (let i = 0; i < values.length; i += 2) {
+    const stored = bytes(values[i + 1]);
+    assert(stored.length >= SEQ_BYTES, 'a kept result has no seq');
+    results.push({
+      seq: stored.readUInt32BE(0),
+      utterance: int(values[i]),
+      packed: stored.subarray(SEQ_BYTES),
+    });
+  }
+  return results.sort((a, b) => a.seq - b.seq);
+}
+
+function ledger(counts: unknown): Record<EndState, number> {
+  const values = list(counts).map(int);
+  return Object.fromEntries(END_STATES.map((state, i) => [state, values[i] ?? 0])) as Record<
+    EndState,
+    number
+  >;
+}
+
+export const sessionResume = defineScript('session_resume', {
+  keys: ['session', 'results'],
+  args: [
+    'owner',
+    'tokenHash',
+    'newTokenHash',
+    'resultSeq',
+    'sessionTtlMs',
+    'ledgerStates',
+    'pendingMax',
+  ],
+  bytes: true,
+  decode(reply) {
+    const [word, rest] = status(reply, ['resumed', 'unknown', 'refused', 'results_gone']);
+    switch (word) {
+      case 'unknown':
+      case 'refused':
+        return { status: word };
+      case 'results_gone':
+        return { status: word, oldest: int(rest[0]) };
+      case 'resumed':
+        return {
+          status: word,
+          epoch: int(rest[0]),
+          audioOffset: int(rest[1]),
+          nextUtterance: int(rest[2]),
+          turnId: int(rest[3]),
+          order: status([rest[4]], ['strict', 'relaxed'])[0],
+          config: bytes(rest[5]),
+          results: keptResults(rest[6]),
+          pending: list(rest[7]).map(int),
+          ledger: ledger(rest[8]),
+        };
+    }
+  },
+});
+
+export const resultAppend = defineScript('result_append', {
+  keys: ['session', 'results'],
+  args: ['utterance', 'state', 'packed', 'keptMax', 'sessionTtlMs'],
+  decode(reply) {
+    const [word, rest] = status(reply, ['appended', 'exists', 'no_session']);
+    return word === 'appended' ? { status: word, seq: int(rest[0]) } : { status: word };
+  },
+});
+
+export const resultAck = defineScript('result_ack', {
+  keys: ['session', 'results'],
+  args: ['resultSeq'],
+  decode: (reply) => ({ status: status(reply, ['ok', 'unknown'])[0] }),
+});

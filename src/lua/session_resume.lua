@@ -1,0 +1,82 @@
+#!lua flags=allow-oom
+--[[
+  session_resume — a new owner takes the session over: the epoch rises, so that the old owner can
+  change nothing any more, and the token changes.
+
+  The token shown last stays good until the next one has been shown: the answer with the next one
+  may never reach the client.
+
+  KEYS[1] session       hash
+  KEYS[2] results       hash
+  ARGV[1] owner
+  ARGV[2] tokenHash     of the token shown; empty: an instance takes up its own session again
+  ARGV[3] newTokenHash
+  ARGV[4] resultSeq     the last result the client has; empty: unknown
+  ARGV[5] sessionTtlMs  how long it waits for its client
+  ARGV[6] ledgerStates  the end states, with spaces between
+  ARGV[7] pendingMax    utterances without a result that are named
+
+  Returns {status, ...}
+    resumed       epoch audioOffset nextUtterance turnId order config results pending ledger
+                  (results: utterance, packed, …; pending: utterances; ledger: counts)
+    unknown
+    refused       wrong token
+    results_gone  oldest
+]]
+local sessionKey = KEYS[1]
+local resultsKey = KEYS[2]
+local owner = ARGV[1]
+local tokenHash = ARGV[2]
+local newTokenHash = ARGV[3]
+local resultSeq = tonumber(ARGV[4])
+local sessionTtlMs = ARGV[5]
+local ledgerStates = ARGV[6]
+local pendingMax = tonumber(ARGV[7])
+
+local v = redis.call('HMGET', sessionKey, 'epoch', 'token', 'formerToken', 'audioOffset',
+  'nextUtterance', 'turnId', 'order', 'config', 'doneBelow', 'goneSeq')
+if not v[1] then return { 'unknown' } end
+local s = {
+  epoch = tonumber(v[1]), token = v[2], formerToken = v[3], audioOffset = v[4],
+  nextUtterance = tonumber(v[5]), turnId = v[6], order = v[7], config = v[8],
+  doneBelow = tonumber(v[9]), goneSeq = tonumber(v[10]),
+}
+if tokenHash ~= '' and tokenHash ~= s.token and tokenHash ~= s.formerToken then
+  return { 'refused' }
+end
+if resultSeq and resultSeq < s.goneSeq then return { 'results_gone', s.goneSeq + 1 } end
+
+-- What is kept, and what is still to come. Both are bounded: results that are not acknowledged by
+-- their own bound, the others by the jobs a session may have under way.
+local results, pending, has = {}, {}, {}
+local all = redis.call('HGETALL', resultsKey)
+for i = 1, #all, 2 do
+  has[tonumber(all[i])] = true
+  local packed = all[i + 1]
+  if packed ~= '' then
+    local seq = struct.unpack('>I4', packed)
+    if not resultSeq or seq > resultSeq then
+      results[#results + 1] = all[i]
+      results[#results + 1] = packed
+    end
+  end
+end
+for utterance = s.doneBelow, s.nextUtterance - 1 do
+  if not has[utterance] then pending[#pending + 1] = utterance end
+  if #pending == pendingMax then break end
+end
+local states = {}
+for state in string.gmatch(ledgerStates, '%S+') do states[#states + 1] = 'end:' .. state end
+local ledger = redis.call('HMGET', sessionKey, unpack(states))
+for i = 1, #states do ledger[i] = ledger[i] or '0' end
+
+redis.call('HSET', sessionKey, 'epoch', s.epoch + 1, 'owner', owner)
+if tokenHash ~= '' then
+  redis.call('HSET', sessionKey, 'token', newTokenHash, 'formerToken', tokenHash)
+end
+redis.call('PEXPIRE', sessionKey, sessionTtlMs)
+redis.call('PEXPIRE', resultsKey, sessionTtlMs)
+return {
+  'resumed', s.epoch + 1, s.audioOffset, s.nextUtterance, s.turnId, s.order, s.config, results,
+  pending, ledger,
+}

@@ -1,0 +1,116 @@
+/**
+ * A private redis-server per test: unix socket in a temporary directory, nothing on disk unless asked.
+ *
+ * Thread: any. Owns: the child process and the directory; both are gone after `stop()`, and the child also
+ * goes when the test process dies (it hangs on our end of a pipe), so a crashed run leaves nothing behind.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis, type RedisOptions } from 'ioredis';
+
+export interface TestRedisOptions {
+  /** Write an append-only file (fsync always), so that `kill()` and `start()` keep the data. */
+  readonly appendonly?: boolean;
+  /** Further redis-server arguments, e.g. `['--maxmemory', '10mb']`. */
+  readonly args?: readonly string[];
+}
+
+/** The client's reply mapping is part of its type, so it is not an option here. */
+export type TestClientOptions = Omit<RedisOptions, 'replyMapping'>;
+
+export interface TestRedis {
+  /** `unix:<path>`, as `connectRedis` and `--redis-url` take it. */
+  readonly url: string;
+  readonly path: string;
+  readonly dir: string;
+  /** Process id of the redis-server itself (for SIGSTOP and the like). */
+  pid(): number;
+  /** A new ioredis client (with its offline queue on, unlike production's); closed by `stop()`. */
+  client(options?: TestClientOptions): Redis;
+  /** kill -9; the data directory stays. */
+  kill(): Promise<void>;
+  /** Starts it again after `kill()`, on the same socket and data. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+// The shell stays between us and the server: it ends the server when our end of its stdin closes.
+const KEEPER =
+  'exec 3<&0; "$@" </dev/null & pid=$!; echo "pid $pid"; ' +
+  '{ cat <&3 >/dev/null; kill -9 $pid 2>/dev/null; } >/dev/null 2>&1 & wait $pid; exit 0';
+
+interface Running {
+  readonly keeper: ChildProcess;
+  readonly pid: number;
+  readonly ended: Promise<void>;
+}
+
+function launch(args: readonly string[]): Promise<Running> {
+  const keeper = spawn('sh', ['-c', KEEPER, 'sh', 'redis-server', ...args], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  const ended = new Promise<void>((resolve) => keeper.once('exit', () => resolve()));
+  return new Promise((resolve, reject) => {
+    let output = '';
+    const failed = (): void => reject(new Error(`redis-server did not start:\n${output}`));
+    keeper.once('error', reject);
+    keeper.once('exit', failed);
+    const onOutput = (chunk: Buffer): void => {
+      output += chunk.toString();
+      const pid = /^pid (\d+)$/m.exec(output)?.[1];
+      if (pid === undefined || !/ready to accept connections/i.test(output)) return;
+      keeper.off('exit', failed);
+      keeper.stdout?.removeAllListeners('data').resume();
+      keeper.stderr?.removeAllListeners('data').resume();
+      resolve({ keeper, pid: Number(pid), ended });
+    };
+    keeper.stdout?.on('data', onOutput);
+    keeper.stderr?.on('data', onOutput);
+  });
+}
+
+export async function startRedis(options: TestRedisOptions = {}): Promise<TestRedis> {
+  const dir = await mkdtemp(join(tmpdir(), 'dg-redis-'));
+  const path = join(dir, 's');
+  const aof = options.appendonly === true ? 'yes' : 'no';
+  const args = ['--port', '0', '--unixsocket', path, '--dir', dir, '--save', ''];
+  args.push('--appendonly', aof, '--appendfsync', 'always', ...(options.args ?? []));
+  const clients = new Set<Redis>();
+  let running: Running | undefined = await launch(args);
+
+  const kill = async (): Promise<void> => {
+    const victim = running;
+    if (victim === undefined) return;
+    running = undefined;
+    victim.keeper.stdin?.end();
+    await victim.ended;
+  };
+  return {
+    url: `unix:${path}`,
+    path,
+    dir,
+    pid(): number {
+      if (running === undefined) throw new Error('this redis-server is not running');
+      return running.pid;
+    },
+    client(clientOptions: TestClientOptions = {}): Redis {
+      const merged: TestClientOptions = { path, ...clientOptions };
+      const client = new Redis(merged);
+      // A test that kills the server expects these; without a listener ioredis prints them.
+      client.on('error', () => undefined);
+      clients.add(client);
+      return client;
+    },
+    kill,
+    async start(): Promise<void> {
+      running ??= await launch(args);
+    },
+    async stop(): Promise<void> {
+      for (const client of clients) client.disconnect();
+      await kill();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}

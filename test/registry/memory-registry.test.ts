@@ -1,0 +1,4 @@
+import { conformance } from './conformance.ts';
+import { memoryHarness } from './harness.ts';
+
+conformance(memoryHarness);
