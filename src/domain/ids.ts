@@ -21,8 +21,8 @@ export type InstanceId = Branded<'InstanceId'>;
 /** BCP-47 primary language subtag: 2–8 letters, lower case (`auto` has the shape of one). */
 export const LANGUAGE = /^[a-z]{2,8}$/;
 const POOL = /^([a-z]{2,8})(:|<>)([a-z]{2,8})$/;
-const SESSION = /^([a-z]{2,8})([-~])([a-z]{2,8})\.([a-z2-7]{20})$/;
-const JOB = /^(\d{1,4})\.([a-z]{2,8}[-~][a-z]{2,8}\.[a-z2-7]{20})\.(\d{1,9})$/;
+const SESSION = /^([a-z]{2,8})([-~])([a-z]{2,8})\.([0-9a-z]{20})$/;
+const JOB = /^(\d{1,4})\.([a-z]{2,8}[-~][a-z]{2,8}\.[0-9a-z]{20})\.(\d{1,9})$/;
 /** Node and instance ids become parts of Redis keys and log lines: a narrow alphabet, no braces. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
 

@@ -140,15 +140,14 @@ export const KEYS: readonly KeyDoc[] = [
     type: 'hash',
     holds:
       'hashes of the resume tokens, owner and its epoch, next utterance, audio offset, settings, ' +
-      'ledger (`end:<state>`), and which results are kept (`doneBelow`, `kept`, `goneSeq`)',
+      'ledger (`end:<state>`), and which results are kept (`doneBelow`, `kept`, `goneSeq`; with ' +
+      'relaxed order `seq:<n>`, whose result that is)',
     lives: '`--resume-ms`, renewed while the client is connected',
   },
   {
     key: '{s:<session>}:results',
     type: 'hash',
-    holds:
-      'utterance → `result_seq` (4 bytes) and packed result; empty once acknowledged, until all ' +
-      'before it are',
+    holds: 'utterance → packed result; empty once acknowledged, until all before it are',
     lives: '`--resume-ms`, renewed while the client is connected',
   },
   {

@@ -8,9 +8,12 @@
 local function markOffline(id, pools)
   leavePools(id, pools, '')
   redis.call('ZREM', nodesKey, id)
-  redis.call('HSET', nodeKey(id), 'state', 'offline', 'told', 'offline')
-  redis.call('PEXPIRE', nodeKey(id), nodeForgetMs)
-  redis.call('PEXPIRE', infoKey(id), nodeForgetMs)
+  -- A record that is gone must not come back with nothing but a state.
+  if redis.call('EXISTS', nodeKey(id)) == 1 then
+    redis.call('HSET', nodeKey(id), 'state', 'offline', 'told', 'offline')
+    redis.call('PEXPIRE', nodeKey(id), nodeForgetMs)
+    redis.call('PEXPIRE', infoKey(id), nodeForgetMs)
+  end
   redis.call('ZADD', offlineKey, now + rescueLeaseMs, id)
   return redis.call('SMEMBERS', slotsKey(id))
 end

@@ -1,9 +1,10 @@
 --[[
-  lib_results — a session's results: utterance → 4 bytes of result_seq (big-endian) and the packed
-  result; empty once acknowledged or forgotten, until every utterance before it is (`doneBelow`).
+  lib_results — a session's results: utterance → packed result; empty once acknowledged or
+  forgotten, until every utterance before it is (`doneBelow`).
 
   Needs: sessionKey, resultsKey, strict. Gives: utteranceOf, isKept, forget, advanceDone.
-  With strict order the seq is the utterance's number; else the session's field `seq:<n>` tells it.
+  With strict order the seq is the utterance's number; else the session's field `seq:<n>` tells whose
+  it is. The bytes are stored as they came: putting anything to them would copy them once more.
 ]]
 local function utteranceOf(seq)
   if strict then return seq end

@@ -54,7 +54,7 @@ end
 
 local seq = strict and utterance or nextSeq
 nextSeq = math.max(nextSeq, seq + 1)
-redis.call('HSET', resultsKey, utterance, struct.pack('>I4', seq) .. packed)
+redis.call('HSET', resultsKey, utterance, packed)
 if not strict then
   redis.call('HSET', sessionKey, 'seq:' .. string.format('%d', seq), utterance)
 end

@@ -3,7 +3,6 @@
  *
  * Thread: any. Pure.
  */
-import { assert } from '../domain/assert.ts';
 import { END_STATES, type EndState } from '../domain/job.ts';
 import { bytes, int, list, status } from './decode.ts';
 import { defineScript } from './define-script.ts';
@@ -44,22 +43,14 @@ export const sessionClose = defineScript('session_close', {
   decode: (reply) => ({ status: status(reply, ['closed', 'fenced', 'unknown'])[0] }),
 });
 
-/** In front of a packed result: its `result_seq`, big-endian. */
-const SEQ_BYTES = 4;
-
 function keptResults(flat: unknown) {
   const values = list(flat);
   const results: { seq: number; utterance: number; packed: Buffer }[] = [];
-  for (let i = 0; i < values.length; i += 2) {
-    const stored = bytes(values[i + 1]);
-    assert(stored.length >= SEQ_BYTES, 'a kept result has no seq');
-    results.push({
-      seq: stored.readUInt32BE(0),
-      utterance: int(values[i]),
-      packed: stored.subarray(SEQ_BYTES),
-    });
+  for (let i = 0; i < values.length; i += 3) {
+    const [utterance, seq, packed] = values.slice(i, i + 3);
+    results.push({ seq: int(seq), utterance: int(utterance), packed: bytes(packed) });
   }
-  return results.sort((a, b) => a.seq - b.seq);
+  return results;
 }
 
 function ledger(counts: unknown): Record<EndState, number> {

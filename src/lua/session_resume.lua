@@ -18,7 +18,7 @@
 
   Returns {status, ...}
     resumed       epoch audioOffset nextUtterance turnId order config results pending ledger
-                  (results: utterance, packed, …; pending: utterances; ledger: counts)
+                  (results: utterance, seq, packed, …; pending: utterances; ledger: counts)
     unknown
     refused       wrong token
     results_gone  oldest
@@ -34,13 +34,16 @@ local ledgerStates = ARGV[6]
 local pendingMax = tonumber(ARGV[7])
 
 local v = redis.call('HMGET', sessionKey, 'epoch', 'token', 'formerToken', 'audioOffset',
-  'nextUtterance', 'turnId', 'order', 'config', 'doneBelow', 'goneSeq')
+  'nextUtterance', 'turnId', 'order', 'config', 'doneBelow', 'goneSeq', 'firstSeq', 'nextSeq')
 if not v[1] then return { 'unknown' } end
 local s = {
   epoch = tonumber(v[1]), token = v[2], formerToken = v[3], audioOffset = v[4],
   nextUtterance = tonumber(v[5]), turnId = v[6], order = v[7], config = v[8],
-  doneBelow = tonumber(v[9]), goneSeq = tonumber(v[10]),
+  doneBelow = tonumber(v[9]), goneSeq = tonumber(v[10]), firstSeq = tonumber(v[11]),
+  nextSeq = tonumber(v[12]),
 }
+local strict = s.order == 'strict'
+--@include lib_results
 if tokenHash ~= '' and tokenHash ~= s.token and tokenHash ~= s.formerToken then
   return { 'refused' }
 end
@@ -48,21 +51,19 @@ if resultSeq and resultSeq < s.goneSeq then return { 'results_gone', s.goneSeq +
 
 -- What is kept, and what is still to come. Both are bounded: results that are not acknowledged by
 -- their own bound, the others by the jobs a session may have under way.
-local results, pending, has = {}, {}, {}
-local all = redis.call('HGETALL', resultsKey)
-for i = 1, #all, 2 do
-  has[tonumber(all[i])] = true
-  local packed = all[i + 1]
-  if packed ~= '' then
-    local seq = struct.unpack('>I4', packed)
-    if not resultSeq or seq > resultSeq then
-      results[#results + 1] = all[i]
-      results[#results + 1] = packed
-    end
+local results, pending = {}, {}
+local from = strict and s.doneBelow or s.firstSeq
+if resultSeq then from = math.max(from, resultSeq + 1) end
+for seq = from, s.nextSeq - 1 do
+  local utterance = utteranceOf(seq)
+  if isKept(utterance) then
+    results[#results + 1] = utterance
+    results[#results + 1] = seq
+    results[#results + 1] = redis.call('HGET', resultsKey, utterance)
   end
 end
 for utterance = s.doneBelow, s.nextUtterance - 1 do
-  if not has[utterance] then pending[#pending + 1] = utterance end
+  if redis.call('HEXISTS', resultsKey, utterance) == 0 then pending[#pending + 1] = utterance end
   if #pending == pendingMax then break end
 end
 local states = {}

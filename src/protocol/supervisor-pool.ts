@@ -7,7 +7,7 @@
 import type { ErrorBody } from '../domain/errors.ts';
 import type { AttemptRef, JobId, NodeId, SessionId } from '../domain/ids.ts';
 import type { AttemptLoss } from '../domain/job.ts';
-import type { Assignment } from '../registry/registry.ts';
+import type { Assignment, Rescue } from '../registry/registry.ts';
 import type { ClientMessage, SchedulerToClient, Start } from './client-wire.ts';
 import type { NodeMessage, Register, SchedulerToNode } from './node-wire.ts';
 
@@ -46,6 +46,10 @@ export type SupervisorToPool =
       readonly session: SessionId;
       /** End of the audio received from this client so far, for `audio_lost`. */
       readonly receivedTo: number;
+      /** Last `result_seq` given to that connection; −1 none. */
+      readonly deliveredSeq: number;
+      /** Its client has sent `stop`. */
+      readonly stopping: boolean;
     }
   | {
       readonly type: 'client.message';
@@ -67,6 +71,13 @@ export type SupervisorToPool =
       readonly conn: ConnId;
       readonly nodeId: NodeId;
       readonly heartbeat: NodeMessage<'heartbeat'>;
+    }
+  /** A thread was restarted: this node is registered; its next heartbeat tells what it runs. */
+  | {
+      readonly type: 'node.adopt';
+      readonly conn: ConnId;
+      readonly nodeId: NodeId;
+      readonly register: Register;
     }
   | { readonly type: 'node.drain'; readonly conn: ConnId; readonly nodeId: NodeId }
   | { readonly type: 'node.gone'; readonly conn: ConnId; readonly nodeId: NodeId }
@@ -93,6 +104,8 @@ export type SupervisorToPool =
       readonly ref: AttemptRef;
       readonly loss: AttemptLoss;
     }
+  /** A rescue of a job whose session belongs on this thread. */
+  | { readonly type: 'job.rescued'; readonly rescue: Rescue }
   | { readonly type: 'drain'; readonly deadlineMs: number };
 
 export type PoolToSupervisor =
@@ -105,7 +118,7 @@ export type PoolToSupervisor =
       readonly code: number;
       readonly reason: string;
     }
-  /** A handshake failed: the error, then close. */
+  /** The error, then close with the code the table gives it. */
   | { readonly type: 'client.refuse'; readonly conn: ConnId; readonly error: ErrorBody }
   /** Opened or resumed: this connection now carries the session (an older one is fenced). */
   | { readonly type: 'session.bound'; readonly conn: ConnId; readonly session: SessionId }
@@ -138,6 +151,9 @@ export type PoolToSupervisor =
       readonly ref: AttemptRef;
       readonly loss: AttemptLoss;
     }
+  | { readonly type: 'job.rescued'; readonly rescue: Rescue }
+  /** Read no more from this client until told otherwise: it has as much under way as it may. */
+  | { readonly type: 'client.hold'; readonly conn: ConnId; readonly hold: boolean }
   /** Counters and samples since the last one, about once a second (http/metrics.ts names them). */
   | { readonly type: 'stats'; readonly stats: ThreadStats }
   | { readonly type: 'drained' };

@@ -11,7 +11,13 @@ import { resultsKey, sessionKey } from '../lua/keys.ts';
 import * as scripts from '../lua/session-scripts.ts';
 import { PENDING_MAX } from './limits.ts';
 import type { RedisCalls } from './redis-calls.ts';
-import type { Registry, RegistryTiming, SessionOpen, SessionResume } from './registry.ts';
+import type {
+  Registry,
+  RegistryTiming,
+  ResultRecord,
+  SessionOpen,
+  SessionResume,
+} from './registry.ts';
 
 export type SessionOps = Pick<
   Registry,
@@ -61,8 +67,14 @@ function resume(a: SessionResume, sessionTtlMs: number) {
   });
 }
 
+function append(a: ResultRecord, { resultsUnackedMax, sessionTtlMs }: RegistryTiming) {
+  const { session, utterance, state, packed } = a;
+  const args = { utterance, state, packed, keptMax: resultsUnackedMax, sessionTtlMs };
+  return call(scripts.resultAppend, keysOf(session), args);
+}
+
 export function sessionOps(calls: RedisCalls, timing: RegistryTiming): SessionOps {
-  const { sessionTtlMs, resultsUnackedMax } = timing;
+  const { sessionTtlMs } = timing;
   return {
     sessionOpen: (a) => calls.run(open(a, sessionTtlMs)),
 
@@ -93,18 +105,11 @@ export function sessionOps(calls: RedisCalls, timing: RegistryTiming): SessionOp
     sessionClose: ({ session, epoch }) =>
       calls.run(call(scripts.sessionClose, keysOf(session), { epoch })),
 
-    resultAppend: ({ items }) =>
-      calls.runAll(
-        items.map(({ session, utterance, state, packed }) =>
-          call(scripts.resultAppend, keysOf(session), {
-            utterance,
-            state,
-            packed,
-            keptMax: resultsUnackedMax,
-            sessionTtlMs,
-          }),
-        ),
-      ),
+    async resultAppend({ items }) {
+      // Empty stands for a result that is kept no longer.
+      for (const { packed } of items) assert(packed.length > 0, 'an empty result');
+      return calls.runAll(items.map((item) => append(item, timing)));
+    },
 
     async resultAck(list) {
       await calls.runAll(

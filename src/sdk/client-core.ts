@@ -5,10 +5,9 @@
  *
  * Thread: any. Owns: the replay buffer, the queue of writes, the numbers of results.
  * Bounds: `replayBytesMax` of un-acked audio, `WRITES_MAX` waiting writes, `resultsMax` results the
- * consumer has not taken (then the socket is paused), `CANCELS_MAX` remembered cancels.
+ * consumer has not taken (then the socket is paused).
  * Not here: sockets and promises (client.ts), connecting and liveness (link-core.ts).
  */
-import { ERRORS, isErrorCode } from '../domain/errors.ts';
 import { assertNever } from '../domain/assert.ts';
 import type {
   ClientEvent,
@@ -16,137 +15,41 @@ import type {
   SchedulerToClient,
   Start,
 } from '../protocol/client-wire.ts';
-import { DragomanError } from './errors.ts';
-import { LinkCore, type Jitter, type LinkLimits } from './link-core.ts';
+import { faults } from './client-faults.ts';
+import { ClientResults } from './client-results.ts';
+import type {
+  ClientEffect,
+  ClientEmit,
+  ClientInput,
+  ClientLimits,
+  ReadyMessage,
+  ResultMessage,
+  StoppedMessage,
+} from './client-types.ts';
+import { Standing } from './client-standing.ts';
 import { Outgoing } from './client-outgoing.ts';
+import { DragomanError } from './errors.ts';
+import { DUE_REASONS, LinkCore, type Jitter } from './link-core.ts';
+import {
+  closeVerdict,
+  closes,
+  errorVerdict,
+  refusalVerdict,
+  type LinkVerdict,
+} from './link-verdict.ts';
 
-/** Results handed out but not acknowledged are acknowledged together after so long … */
-const ACK_DELAY_MS = 100;
-/** … or so many. */
-const ACK_BATCH = 16;
-/** A loss in the sequence of results is answered by resuming; more than this is the server's bug. */
-const GAPS_MAX = 3;
 /** Three pings of the server may be late before the connection counts as dead. */
 const SILENT_PINGS = 3;
 const SILENT_MIN_MS = 2000;
-/** Results are at most one per utterance in flight (64 by default); room for any configuration. */
-const CANCELS_MAX = 4096;
-
-export interface ClientLimits {
-  readonly link: LinkLimits;
-  /** Until the first `ready`. */
-  readonly connectMs: number;
-  /** From a loss until `resumed`; not above the server's resume window. */
-  readonly reconnectMs: number;
-  /** A write that finds no room for so long is refused. */
-  readonly writeMs: number;
-  /** `stop` without any progress for so long has failed. */
-  readonly stopMs: number;
-  readonly replayBytesMax: number;
-  readonly resultsMax: number;
-}
-
-export type ClientInput =
-  | { readonly type: 'begin' }
-  | { readonly type: 'socket.open'; readonly conn: number }
-  | {
-      readonly type: 'socket.refused';
-      readonly conn: number;
-      /** HTTP status; 0 when there was no answer at all. */
-      readonly status: number;
-      readonly code: string;
-      readonly message: string;
-      readonly retryAfterMs: number;
-    }
-  | {
-      readonly type: 'socket.closed';
-      readonly conn: number;
-      readonly code: number;
-      readonly reason: string;
-    }
-  | { readonly type: 'socket.message'; readonly conn: number; readonly message: SchedulerToClient }
-  /** A frame that is no known message, or fails its schema. */
-  | { readonly type: 'socket.garbage'; readonly conn: number; readonly problem: string }
-  /** A ping or pong. */
-  | { readonly type: 'socket.heard'; readonly conn: number }
-  | { readonly type: 'socket.sent'; readonly conn: number; readonly bytes: number }
-  | { readonly type: 'write'; readonly id: number; readonly bytes: Uint8Array }
-  | { readonly type: 'write.cancel'; readonly id: number }
-  | { readonly type: 'finalize'; readonly tag: string | undefined }
-  | { readonly type: 'cancel'; readonly utterance: number }
-  | { readonly type: 'playback'; readonly active: boolean }
-  | { readonly type: 'stop' }
-  | { readonly type: 'close' }
-  | { readonly type: 'abort' }
-  /** The consumer has every result up to here. */
-  | { readonly type: 'taken'; readonly resultSeq: number }
-  | { readonly type: 'tick' };
-
-export type ResultMessage = ClientEvent<'result'>;
-export type StoppedMessage = ClientEvent<'stopped'>;
-export type ReadyMessage = ClientEvent<'ready'>;
-
-/** What a session reports; `client.ts` gives each to its listeners. */
-export interface ClientEvents {
-  utterance: ClientEvent<'utterance'>;
-  partial: ClientEvent<'partial'>;
-  /** Audio below `audio_offset` is durable. */
-  ack: ClientEvent<'ack'>;
-  /** A problem that does not end the session; the one that does comes from the iteration. */
-  error: DragomanError;
-  reconnecting: { readonly attempt: number; readonly delayMs: number; readonly reason: string };
-  resumed: { readonly audioOffset: number; readonly resentBytes: number };
-  goaway: ClientEvent<'goaway'>;
-  slow_down: ClientEvent<'slow_down'>;
-}
-export type ClientEmit = {
-  [K in keyof ClientEvents]: { readonly name: K; readonly event: ClientEvents[K] };
-}[keyof ClientEvents];
-
-export type ClientEffect =
-  | { readonly type: 'connect'; readonly conn: number }
-  | { readonly type: 'send'; readonly conn: number; readonly message: ClientToScheduler }
-  | { readonly type: 'pause'; readonly conn: number }
-  | { readonly type: 'unpause'; readonly conn: number }
-  | {
-      readonly type: 'close';
-      readonly conn: number;
-      readonly code: number;
-      readonly reason: string;
-    }
-  | { readonly type: 'terminate'; readonly conn: number }
-  | { readonly type: 'ready'; readonly ready: ReadyMessage }
-  | { readonly type: 'result'; readonly result: ResultMessage }
-  | { readonly type: 'write.taken'; readonly id: number }
-  | { readonly type: 'write.refused'; readonly id: number; readonly error: DragomanError }
-  | ({ readonly type: 'emit' } & ClientEmit)
-  /** The last effect: the ledger, the error that ended it, or null for a plain close. */
-  | {
-      readonly type: 'ended';
-      readonly ledger: StoppedMessage | null;
-      readonly error: DragomanError | null;
-    };
 
 type Life = 'opening' | 'open' | 'stopping' | 'ended';
-
-/** Closes after which trying again cannot help, and the code reported when no `error` preceded. */
-const FATAL_CLOSES: Readonly<Record<number, string>> = {
-  1002: 'protocol',
-  1003: 'protocol',
-  1007: 'protocol',
-  1008: 'forbidden',
-  1009: 'frame_too_large',
-  4400: 'bad_message',
-  4401: 'unauthorized',
-  4403: 'forbidden',
-  4409: 'fenced',
-};
 
 export class ClientCore {
   life: Life = 'opening';
   sessionId: string | null = null;
   readonly link: LinkCore;
   readonly outgoing: Outgoing;
+  readonly results: ClientResults;
   readonly #start: Start;
   readonly #limits: ClientLimits;
   #effects: ClientEffect[] = [];
@@ -157,36 +60,22 @@ export class ClientCore {
   #moveAt = Infinity;
   #progressAt = 0;
   #lastError: { readonly conn: number; readonly error: DragomanError } | null = null;
-  #gaps = 0;
-  /** What the consumer last said; null: never anything. */
-  #playing: boolean | null = null;
-  readonly #cancels = new Set<number>();
-  /** Highest result received, handed to the consumer, and acknowledged. */
-  #received = -1;
-  #taken = -1;
-  #acked = -1;
-  #ackAt = Infinity;
-  #paused = false;
+  readonly #standing = new Standing();
 
   constructor(start: Start, limits: ClientLimits, random: Jitter) {
     this.#start = { ...start, replay: true };
     this.#limits = limits;
     this.link = new LinkCore(limits.link, limits.connectMs, random);
+    this.results = new ClientResults(limits.resultsMax);
     this.outgoing = new Outgoing(start.audio, limits.replayBytesMax, limits.writeMs);
-  }
-
-  /** Results the consumer has not taken. */
-  get untaken(): number {
-    return this.#received - this.#taken;
   }
 
   handle(input: ClientInput, now: number): readonly ClientEffect[] {
     this.#effects = [];
-    if (this.life === 'ended') this.#afterEnd(input);
-    else {
+    if (this.life !== 'ended') {
       this.#apply(input, now);
       this.#pump(now);
-    }
+    } else if (input.type === 'write') this.#refuse(input.id, faults.ended());
     return this.#effects;
   }
 
@@ -194,8 +83,10 @@ export class ClientCore {
   wakeAt(): number {
     if (this.life === 'ended') return Infinity;
     return Math.min(
-      this.link.wakeAt(!this.#paused),
-      this.link.up ? Math.min(this.#ackAt, this.#moveAt, this.#lastSentAt + this.#idleMs) : Infinity,
+      this.link.wakeAt(!this.results.paused),
+      this.link.up
+        ? Math.min(this.results.ackAt, this.#moveAt, this.#lastSentAt + this.#idleMs)
+        : Infinity,
       this.outgoing.wakeAt(this.link.up),
       this.life === 'stopping' ? this.#progressAt + this.#limits.stopMs : Infinity,
     );
@@ -209,9 +100,9 @@ export class ClientCore {
       case 'socket.open':
         return this.#opened(now);
       case 'socket.refused':
-        return this.#refused(input, now);
+        return this.#verdict(refusalVerdict(input), now);
       case 'socket.closed':
-        return this.#closed(input.code, input.reason, now);
+        return this.#verdict(closeVerdict(input.code, input.reason, this.#said), now);
       case 'socket.message':
         this.link.heard(now);
         return this.#receive(input.message, now);
@@ -225,17 +116,15 @@ export class ClientCore {
         return this.#write(input.id, input.bytes, now);
       case 'write.cancel':
         if (this.outgoing.cancelWrite(input.id)) {
-          const error = new DragomanError('aborted', 'The write was aborted.');
-          this.#effects.push({ type: 'write.refused', id: input.id, error });
+          this.#refuse(input.id, faults.writeAborted());
         }
         return;
       case 'finalize':
         return this.outgoing.finalize(input.tag);
       case 'cancel':
-        return this.#cancel(input.utterance, now);
+        return this.#say(this.#standing.cancel(input.utterance), now);
       case 'playback':
-        this.#playing = input.active;
-        return this.#say({ type: 'playback', active: input.active }, now);
+        return this.#say(this.#standing.playback(input.active), now);
       case 'stop':
         if (this.life === 'stopping') return;
         this.life = 'stopping';
@@ -244,7 +133,7 @@ export class ClientCore {
       case 'close':
         return this.#end(null, null);
       case 'abort':
-        return this.#end(null, new DragomanError('aborted', 'The session was aborted.'));
+        return this.#end(null, faults.aborted());
       case 'taken':
         return this.#take(input.resultSeq, now);
       case 'tick':
@@ -254,17 +143,15 @@ export class ClientCore {
     }
   }
 
-  /** A write after the end is answered; everything else comes too late to matter. */
-  #afterEnd(input: ClientInput): void {
-    if (input.type !== 'write') return;
-    const error = new DragomanError('closed', 'The session has ended; open a new one.');
-    this.#effects.push({ type: 'write.refused', id: input.id, error });
-  }
-
   // ---- connecting ----
 
+  /** The last `error` on this connection. */
+  get #said(): DragomanError | null {
+    return this.#lastError?.conn === this.link.conn ? this.#lastError.error : null;
+  }
+
   #connect(now: number): void {
-    this.#paused = false;
+    this.results.paused = false;
     this.#effects.push({ type: 'connect', conn: this.link.connect(now) });
   }
 
@@ -277,58 +164,36 @@ export class ClientCore {
           type: 'resume',
           session_id: this.sessionId,
           resume_token: this.#resumeToken,
-          result_seq: this.#received,
+          result_seq: this.results.received,
         },
         now,
       );
     }
   }
 
-  #refused(r: ClientInput & { type: 'socket.refused' }, now: number): void {
-    const what = r.status === 0 ? r.message : `HTTP ${r.status}: ${r.message}`;
-    const retry = r.status === 0 || r.status === 429 || r.status >= 500;
-    const code = r.code !== '' ? r.code : 'connect_failed';
-    if (!retry) return this.#end(null, new DragomanError(code, what));
-    this.#retry(new DragomanError(code, what, { retryable: true }), r.retryAfterMs, now);
-  }
-
-  #closed(code: number, reason: string, now: number): void {
-    const said = this.#lastError?.conn === this.link.conn ? this.#lastError.error : null;
-    const why = reason === '' ? `closed with ${code}` : `closed with ${code}: ${reason}`;
-    if (said !== null && isErrorCode(said.code) && ERRORS[said.code].close === code) {
-      if (!said.retryable) return this.#end(null, said);
-      return this.#retry(said, said.retryAfterMs ?? 0, now);
-    }
-    const fatal = FATAL_CLOSES[code];
-    if (fatal !== undefined) return this.#end(null, said ?? new DragomanError(fatal, why));
-    this.#retry(new DragomanError('connection_lost', why, { retryable: true }), 0, now);
+  #verdict(verdict: LinkVerdict, now: number): void {
+    if (verdict.retry) this.#retry(verdict.error, verdict.afterMs, now);
+    else this.#end(null, verdict.error);
   }
 
   /** The connection is gone or unusable: wait, then try again, or give up. */
   #retry(error: DragomanError, retryAfterMs: number, now: number): void {
     this.#moveAt = Infinity;
-    this.#paused = false;
+    this.results.paused = false;
     const delayMs = this.link.lost(now, retryAfterMs);
     if (delayMs === null) {
-      const first = this.sessionId === null;
-      const text = first ? 'no connection' : 'the session could not be resumed';
-      return this.#end(
-        null,
-        new DragomanError(error.code, `${text} after ${this.link.attempts} attempts: ${error.message}`, {
-          retryable: true,
-          cause: error,
-        }),
-      );
+      const what = this.sessionId === null ? 'no connection' : 'the session could not be resumed';
+      return this.#end(null, faults.gaveUp(what, this.link.attempts, error));
     }
     const attempt = this.link.attempts + 1;
     this.#emit({ name: 'reconnecting', event: { attempt, delayMs, reason: error.message } });
   }
 
   /** Ends a connection from this side and tries again. */
-  #abandon(reason: string, retryAfterMs: number, now: number): void {
+  #abandon(reason: string, now: number): void {
     const conn = this.link.conn;
     if (conn !== null) this.#effects.push({ type: 'terminate', conn });
-    this.#retry(new DragomanError('connection_lost', reason, { retryable: true }), retryAfterMs, now);
+    this.#retry(faults.lost(reason), 0, now);
   }
 
   // ---- receiving ----
@@ -396,8 +261,7 @@ export class ClientCore {
 
   /** What the server does not remember across a resume, or never heard. */
   #restate(now: number): void {
-    if (this.#playing !== null) this.#say({ type: 'playback', active: this.#playing }, now);
-    for (const utterance of this.#cancels) this.#say({ type: 'cancel', utterance }, now);
+    for (const message of this.#standing.all()) this.#say(message, now);
     this.#throttle();
   }
 
@@ -407,31 +271,17 @@ export class ClientCore {
 
   #audioGone(offset: number): void {
     const { base, end } = this.outgoing.buffer;
-    this.#end(
-      null,
-      new DragomanError(
-        'audio_lost',
-        `The server wants audio from byte ${offset}; it had acknowledged all below ${base}, and ${end} were written.`,
-        { details: { from_offset: offset, to_offset: base } },
-      ),
-    );
+    this.#end(null, faults.audioGone(offset, base, end));
   }
 
   #result(m: ResultMessage, now: number): void {
     this.#progressAt = now;
-    if (m.result_seq <= this.#received) return;
-    if (m.result_seq > this.#received + 1) {
-      if (++this.#gaps > GAPS_MAX) {
-        return this.#end(
-          null,
-          new DragomanError('protocol', `Result ${this.#received + 1} is missing for good.`),
-        );
-      }
-      return this.#abandon(`result ${this.#received + 1} is missing`, 0, now);
-    }
-    this.#gaps = 0;
-    this.#received = m.result_seq;
-    this.#cancels.delete(m.utterance);
+    const arrival = this.results.arrived(m.result_seq);
+    if (arrival === 'seen') return;
+    const missing = this.results.received + 1;
+    if (arrival === 'gap') return this.#abandon(`result ${missing} is missing`, now);
+    if (arrival === 'lost') return this.#end(null, faults.missing(missing));
+    this.#standing.ended(m.utterance);
     this.#effects.push({ type: 'result', result: m });
     this.#throttle();
   }
@@ -441,12 +291,10 @@ export class ClientCore {
     if (conn !== null) this.#lastError = { conn, error };
     const expected = error.details?.['expected_offset'];
     if (error.code === 'audio_gap' && typeof expected === 'number') return this.#rewind(expected);
-    const closes = isErrorCode(error.code) && ERRORS[error.code].close !== 0;
-    if (closes) {
+    if (closes(error)) {
       // The close that follows says the same; acting now spares waiting for it.
-      if (conn !== null) this.#effects.push({ type: 'close', conn, code: 1000, reason: error.code });
-      if (!error.retryable) return this.#end(null, error);
-      return this.#retry(error, error.retryAfterMs ?? 0, now);
+      this.#close(error.code);
+      return this.#verdict(errorVerdict(error), now);
     }
     if (this.link.phase.at === 'handshake' && !error.retryable) return this.#end(null, error);
     this.#emit({ name: 'error', event: error });
@@ -455,47 +303,30 @@ export class ClientCore {
   // ---- results and their acknowledgement ----
 
   #take(seq: number, now: number): void {
-    if (seq <= this.#taken) return;
-    this.#taken = Math.min(seq, this.#received);
+    const ackNow = this.results.taken(seq, now);
     this.#progressAt = now;
     this.#throttle();
-    if (this.#taken - this.#acked >= ACK_BATCH) this.#ackResults(now);
-    else this.#ackAt = Math.min(this.#ackAt, now + ACK_DELAY_MS);
+    if (ackNow) this.#ackResults(now);
   }
 
   #ackResults(now: number): void {
-    this.#ackAt = Infinity;
-    if (!this.link.up || this.#taken <= this.#acked) return;
-    this.#acked = this.#taken;
-    this.#send({ type: 'ack', result_seq: this.#taken }, now);
+    const seq = this.link.up ? this.results.ack() : null;
+    if (seq !== null) this.#send({ type: 'ack', result_seq: seq }, now);
   }
 
-  /** Stops reading while the consumer is behind: the server's bounds then hold for it, too. */
   #throttle(): void {
     const conn = this.link.conn;
     if (conn === null) return;
-    if (!this.#paused && this.untaken >= this.#limits.resultsMax) {
-      this.#paused = true;
-      this.#effects.push({ type: 'pause', conn });
-    } else if (this.#paused && this.untaken <= this.#limits.resultsMax / 2) {
-      this.#paused = false;
-      this.#effects.push({ type: 'unpause', conn });
-    }
+    const change = this.results.throttle();
+    if (change !== null) this.#effects.push({ type: change, conn });
   }
 
   // ---- sending ----
 
   #write(id: number, bytes: Uint8Array, now: number): void {
-    const error =
-      this.life === 'stopping'
-        ? new DragomanError('closed', '`stop` was called: no more audio can be written.')
-        : this.outgoing.write(id, bytes, now);
-    if (error !== null) this.#effects.push({ type: 'write.refused', id, error });
-  }
-
-  #cancel(utterance: number, now: number): void {
-    if (this.#cancels.size < CANCELS_MAX) this.#cancels.add(utterance);
-    this.#say({ type: 'cancel', utterance }, now);
+    const stopping = this.life === 'stopping';
+    const error = stopping ? faults.stopped() : this.outgoing.write(id, bytes, now);
+    if (error !== null) this.#refuse(id, error);
   }
 
   /** Sent now or, when there is no connection, by `#restate` on the next one. */
@@ -508,9 +339,11 @@ export class ClientCore {
     const step = this.outgoing.pump(now, this.link);
     for (const message of step.send) this.#send(message, now);
     for (const id of step.taken) this.#effects.push({ type: 'write.taken', id });
-    for (const { id, error } of step.refused) {
-      this.#effects.push({ type: 'write.refused', id, error });
-    }
+    for (const { id, error } of step.refused) this.#refuse(id, error);
+  }
+
+  #refuse(id: number, error: DragomanError): void {
+    this.#effects.push({ type: 'write.refused', id, error });
   }
 
   #send(message: ClientToScheduler, now: number): void {
@@ -523,59 +356,37 @@ export class ClientCore {
   // ---- time, end ----
 
   #tick(now: number): void {
-    const due = this.link.due(now, !this.#paused);
-    switch (due) {
-      case null:
-        break;
-      case 'connect':
-        return this.#connect(now);
-      case 'open_timeout':
-        return this.#abandon('the connection was not opened in time', 0, now);
-      case 'handshake_timeout':
-        return this.#abandon('the server did not answer in time', 0, now);
-      case 'silent':
-        return this.#abandon('nothing was heard from the server', 0, now);
-      case 'stalled':
-        return this.#abandon('the server takes no bytes', 0, now);
-      default:
-        return assertNever(due, 'LinkDue');
-    }
+    const due = this.link.due(now, !this.results.paused);
+    if (due === 'connect') return this.#connect(now);
+    if (due !== null) return this.#abandon(DUE_REASONS[due], now);
     if (this.life === 'stopping' && now >= this.#progressAt + this.#limits.stopMs) {
-      return this.#end(
-        null,
-        new DragomanError('timeout', `\`stop\` saw no progress for ${this.#limits.stopMs} ms.`, {
-          retryable: true,
-        }),
-      );
+      return this.#end(null, faults.stopTimeout(this.#limits.stopMs));
     }
     if (!this.link.up) return;
     if (now >= this.#moveAt) return this.#move(now);
-    if (now >= this.#ackAt) this.#ackResults(now);
+    if (now >= this.results.ackAt) this.#ackResults(now);
     if (now >= this.#lastSentAt + this.#idleMs) this.#send({ type: 'keepalive' }, now);
   }
 
   /** The server asked for it: leave this connection and resume, elsewhere if so routed. */
   #move(now: number): void {
     this.#moveAt = Infinity;
-    const conn = this.link.conn;
-    if (conn === null) return;
     this.#ackResults(now);
-    this.#effects.push({ type: 'close', conn, code: 1000, reason: 'moving' });
+    this.#close('moving');
     this.link.attempts = 0;
-    this.#retry(new DragomanError('draining', 'the server is leaving', { retryable: true }), 0, now);
+    this.#retry(faults.leaving(), 0, now);
+  }
+
+  #close(reason: string): void {
+    const conn = this.link.conn;
+    if (conn !== null) this.#effects.push({ type: 'close', conn, code: 1000, reason });
   }
 
   #end(ledger: StoppedMessage | null, error: DragomanError | null): void {
     this.life = 'ended';
-    const conn = this.link.conn;
-    if (conn !== null) {
-      this.#effects.push({ type: 'unpause', conn }, { type: 'close', conn, code: 1000, reason: '' });
-    }
+    this.#close('');
     this.link.off();
-    const refusal = error ?? new DragomanError('closed', 'The session was closed.');
-    for (const id of this.outgoing.abandon()) {
-      this.#effects.push({ type: 'write.refused', id, error: refusal });
-    }
+    for (const id of this.outgoing.abandon()) this.#refuse(id, error ?? faults.closed());
     this.#effects.push({ type: 'ended', ledger, error });
   }
 

@@ -6,7 +6,8 @@
  * Bounds: `WRITES_MAX` waiting writes, `replayBytesMax` bytes, `MARKS_MAX` un-acked cuts.
  */
 import type { ClientToScheduler, Start } from '../protocol/client-wire.ts';
-import { DragomanError } from './errors.ts';
+import { faults } from './client-faults.ts';
+import type { DragomanError } from './errors.ts';
 import type { LinkCore } from './link-core.ts';
 import { ReplayBuffer, cutPackets, cutSamples } from './replay-buffer.ts';
 
@@ -58,7 +59,6 @@ export class Outgoing {
   #queue: Entry[] = [];
   #writes = 0;
   #marks: Mark[] = [];
-  #stopping = false;
   #pausedUntil = -Infinity;
 
   constructor(audio: Start['audio'], replayBytesMax: number, writeMs: number) {
@@ -74,28 +74,18 @@ export class Outgoing {
 
   /** From `ready`. Below one utterance of the server's length neither side could ever move. */
   limits(frameBytes: number, utteranceMs: number): void {
-    this.#frameBytes = Math.max(
-      this.#align,
-      Math.min(FRAME_BYTES, frameBytes - ENVELOPE_BYTES),
-    );
+    this.#frameBytes = Math.max(this.#align, Math.min(FRAME_BYTES, frameBytes - ENVELOPE_BYTES));
     const utterance = (this.#bytesPerS * utteranceMs * REPLAY_SLACK) / 1000;
     this.#replayBytesMax = Math.max(this.#replayBytesMax, utterance);
   }
 
   write(id: number, bytes: Uint8Array, now: number): DragomanError | null {
     if (this.#writes >= WRITES_MAX) {
-      return new DragomanError(
-        'too_many_writes',
-        `${WRITES_MAX} writes are waiting: await each \`write\` before the next.`,
-        { retryable: true },
-      );
+      return faults.tooManyWrites(WRITES_MAX);
     }
     const pieces = this.#opus ? packetPieces(bytes) : rawPieces(bytes);
     if (pieces === null) {
-      return new DragomanError(
-        'bad_audio',
-        'Opus needs whole packets, each behind its length in two bytes, little-endian.',
-      );
+      return faults.notPackets();
     }
     this.#queue.push({ kind: 'write', id, pieces, next: 0, until: now + this.#writeMs });
     this.#writes++;
@@ -189,7 +179,6 @@ export class Outgoing {
         entry.kind === 'stop'
           ? { type: 'stop' }
           : { type: 'finalize', ...(entry.tag === undefined ? {} : { tag: entry.tag }) };
-      if (entry.kind === 'stop') this.#stopping = true;
       this.#marks.push({ offset, message, sent: false });
       return true;
     }
@@ -243,18 +232,8 @@ export class Outgoing {
       const first = this.#queue.find((e) => e.kind === 'write');
       if (first === undefined || now < first.until) return;
       this.cancelWrite(first.id);
-      const error = new DragomanError(
-        'timeout',
-        `The write found no room for ${this.#writeMs} ms: the server takes no more audio now.`,
-        { retryable: true },
-      );
-      step.refused.push({ id: first.id, error });
+      step.refused.push({ id: first.id, error: faults.writeTimeout(this.#writeMs) });
     }
-  }
-
-  /** `stop` was queued and everything before it has been sent. */
-  get finished(): boolean {
-    return this.#stopping && !this.#hasMore();
   }
 }
 

@@ -12,90 +12,36 @@
  * Thread: any. Owns: the socket, the queue of results. Bounds: those of the core; results are
  * taken one by one, and while `resultsMax` wait the socket is not read.
  */
-import type { ClientToScheduler, Start } from '../protocol/client-wire.ts';
+import type { ClientToScheduler } from '../protocol/client-wire.ts';
 import { pack } from '../protocol/pack.ts';
 import { systemClock, type Clock, type TimerHandle } from '../platform/clock.ts';
 import { systemRandom } from '../platform/random.ts';
+import { ClientCore } from './client-core.ts';
+import { faults } from './client-faults.ts';
 import {
-  ClientCore,
-  type ClientEffect,
-  type ClientEvents,
-  type ClientInput,
-  type ReadyMessage,
-  type ResultMessage,
-  type StoppedMessage,
-} from './client-core.ts';
+  limitsOf,
+  startOf,
+  type CallOptions,
+  type ConnectOptions,
+  type DragomanSession,
+} from './client-session.ts';
+import type {
+  ClientEffect,
+  ClientEvents,
+  ClientInput,
+  ReadyMessage,
+  ResultMessage,
+  StoppedMessage,
+} from './client-types.ts';
 import { decodeForClient } from './decode.ts';
 import { Emitter } from './emitter.ts';
 import { DragomanError } from './errors.ts';
-import { LINK_DEFAULTS, type Jitter, type LinkLimits } from './link-core.ts';
 import { endpoint, openWebSocket, type OpenSocket, type Socket } from './socket.ts';
 
 export { DragomanError } from './errors.ts';
 export type { SdkErrorCode } from './errors.ts';
-export type { ClientEvents, ReadyMessage, ResultMessage, StoppedMessage } from './client-core.ts';
-
-/** Four minutes of 16 kHz PCM: longer than an utterance and the outage we hope to bridge. */
-const REPLAY_BYTES = 8 * 1_048_576;
-/** A minute of speech; a result may carry 200 KB. */
-const RESULTS_MAX = 64;
-
-export interface ConnectOptions extends Omit<Start, 'type' | 'replay'> {
-  /** `ws://host:7420`; http(s) and a path in front of `/v1/session` are fine. */
-  readonly url: string;
-  readonly token?: string;
-  /** Ends the session, in whatever state, with code `aborted`. */
-  readonly signal?: AbortSignal;
-  /** Audio kept until the server has it durably; at least 1.5 × its longest utterance. */
-  readonly replayBytesMax?: number;
-  /** Results that wait for the consumer before the socket is paused. */
-  readonly resultsMax?: number;
-  /** Until the session is open, retries included. Default 15 s. */
-  readonly connectMs?: number;
-  /** From a loss until the session is resumed. Default 300 s, the server's resume window. */
-  readonly reconnectMs?: number;
-  /** A write without room for so long fails. Default 120 s. */
-  readonly writeMs?: number;
-  /** `stop()` without any progress for so long fails. Default 120 s. */
-  readonly stopMs?: number;
-  /** Backoff and deadlines of connections. */
-  readonly link?: Partial<LinkLimits>;
-  /** For tests and other runtimes. */
-  readonly socket?: OpenSocket;
-  readonly clock?: Clock;
-  readonly random?: Jitter;
-}
-
-export interface CallOptions {
-  /** Gives up waiting; the session goes on. */
-  readonly signal?: AbortSignal;
-}
-
-export interface DragomanSession extends AsyncIterable<ResultMessage> {
-  readonly sessionId: string;
-  readonly ready: ReadyMessage;
-  /** Bytes written and not yet acknowledged as durable. */
-  readonly unackedBytes: number;
-  readonly connected: boolean;
-  /**
-   * Takes audio; resolves when it is taken, that is when there is room for it. The bytes must not
-   * change until then. While the connection is lost, audio is taken up to `replayBytesMax`.
-   */
-  write(bytes: Uint8Array, options?: CallOptions): Promise<void>;
-  /** Cuts the open utterance after the audio written so far. */
-  finalize(tag?: string): void;
-  /** Gives up one utterance; its result comes with status `cancelled`. */
-  cancel(utterance: number): void;
-  /** Tells that the client is (not) playing speech: meanwhile a pause does not cut. */
-  playback(active: boolean): void;
-  /** No more audio. Everything due is delivered to the iteration; resolves with the ledger. */
-  stop(options?: CallOptions): Promise<StoppedMessage>;
-  /** Leaves at once. The server keeps the session until its resume window is over. */
-  close(): void;
-  on<K extends keyof ClientEvents>(name: K, listener: (event: ClientEvents[K]) => void): () => void;
-  /** Results in order; each is acknowledged once it has been handed out. One consumer at a time. */
-  [Symbol.asyncIterator](): AsyncIterator<ResultMessage, undefined>;
-}
+export type { CallOptions, ConnectOptions, DragomanSession } from './client-session.ts';
+export type { ClientEvents, ReadyMessage, ResultMessage, StoppedMessage } from './client-types.ts';
 
 /** Opens a session; rejects with a DragomanError. */
 export function connect(options: ConnectOptions): Promise<DragomanSession> {
@@ -106,15 +52,6 @@ export function connect(options: ConnectOptions): Promise<DragomanSession> {
 interface Waiter<T> {
   resolve(value: T): void;
   reject(error: DragomanError): void;
-}
-
-function startOf(options: ConnectOptions): Start {
-  const {
-    url: _url, token: _token, signal: _signal, replayBytesMax: _r, resultsMax: _m, connectMs: _c,
-    reconnectMs: _w, writeMs: _wm, stopMs: _s, link: _l, socket: _so, clock: _cl, random: _ra,
-    ...start
-  } = options;
-  return { type: 'start', ...start };
 }
 
 class Session implements DragomanSession {
@@ -150,15 +87,7 @@ class Session implements DragomanSession {
     this.#signal = options.signal;
     this.#core = new ClientCore(
       startOf(options),
-      {
-        link: { ...LINK_DEFAULTS, ...options.link },
-        connectMs: options.connectMs ?? 15_000,
-        reconnectMs: options.reconnectMs ?? 300_000,
-        writeMs: options.writeMs ?? 120_000,
-        stopMs: options.stopMs ?? 120_000,
-        replayBytesMax: options.replayBytesMax ?? REPLAY_BYTES,
-        resultsMax: options.resultsMax ?? RESULTS_MAX,
-      },
+      limitsOf(options),
       options.random ?? systemRandom,
     );
   }
@@ -188,7 +117,10 @@ class Session implements DragomanSession {
     return this.#core.link.up;
   }
 
-  on<K extends keyof ClientEvents>(name: K, listener: (event: ClientEvents[K]) => void): () => void {
+  on<K extends keyof ClientEvents>(
+    name: K,
+    listener: (event: ClientEvents[K]) => void,
+  ): () => void {
     return this.#events.on(name, listener);
   }
 
@@ -200,7 +132,7 @@ class Session implements DragomanSession {
     // A write nobody awaits must not end the process: the iteration and `stop` tell as well.
     promise.catch(() => undefined);
     if (options.signal?.aborted === true) {
-      this.#refuse(id, new DragomanError('aborted', 'The write was aborted.'));
+      this.#refuse(id, faults.writeAborted());
       return promise;
     }
     this.#handle({ type: 'write', id, bytes });
@@ -399,7 +331,7 @@ class Session implements DragomanSession {
 
   #emit(effect: ClientEffect & { type: 'emit' }): void {
     // The pair of name and event is typed where it is made; TypeScript loses it here.
-    this.#events.emit(effect.name, effect.event as never);
+    this.#events.emit(effect.name, effect.event);
   }
 
   #refuse(id: number, error: DragomanError): void {
@@ -412,7 +344,7 @@ class Session implements DragomanSession {
     this.#clock.clear(this.#timer);
     this.#timerAt = Infinity;
     this.#signal?.removeEventListener('abort', this.#onAbort);
-    const closed = error ?? new DragomanError('closed', 'The session was closed.');
+    const closed = error ?? faults.closed();
     this.#opening?.reject(closed);
     this.#opening = null;
     this.#settleStops();
@@ -427,7 +359,7 @@ class Session implements DragomanSession {
     const { ledger, error } = this.#end;
     for (const waiter of this.#stops.splice(0)) {
       if (ledger !== null) waiter.resolve(ledger);
-      else waiter.reject(error ?? new DragomanError('closed', 'The session was closed.'));
+      else waiter.reject(error ?? faults.closed());
     }
   }
 }

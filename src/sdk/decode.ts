@@ -10,8 +10,7 @@ import { SCHEDULER_TO_NODE, type SchedulerToNode } from '../protocol/node-wire.t
 import { unpack } from '../protocol/pack.ts';
 
 export type Decoded<M> =
-  | { readonly ok: true; readonly message: M }
-  | { readonly ok: false; readonly problem: string };
+  { readonly ok: true; readonly message: M } | { readonly ok: false; readonly problem: string };
 
 function decoder<M>(schemas: Readonly<Record<string, TSchema>>): (bytes: Uint8Array) => Decoded<M> {
   const checks = new Map<string, TypeCheck<TSchema>>();

@@ -48,6 +48,14 @@ export type LinkPhase =
 
 export type LinkDue = 'connect' | 'open_timeout' | 'handshake_timeout' | 'silent' | 'stalled';
 
+/** Why a connection is given up when something other than the next attempt is due. */
+export const DUE_REASONS: Readonly<Record<Exclude<LinkDue, 'connect'>, string>> = {
+  open_timeout: 'the connection was not opened in time',
+  handshake_timeout: 'the server did not answer in time',
+  silent: 'nothing was heard from the server',
+  stalled: 'the server takes no bytes',
+};
+
 /** The only chance the SDKs use: 0 ≤ x < 1. */
 export interface Jitter {
   float(): number;
@@ -126,10 +134,7 @@ export class LinkCore {
     this.#lostSince ??= now;
     this.pendingBytes = 0;
     const exponent = Math.min(Math.max(this.attempts - 1, 0), EXPONENT_MAX);
-    const spread = Math.min(
-      this.#limits.backoffMaxMs,
-      this.#limits.backoffBaseMs * 2 ** exponent,
-    );
+    const spread = Math.min(this.#limits.backoffMaxMs, this.#limits.backoffBaseMs * 2 ** exponent);
     const floor = Math.min(Math.max(retryAfterMs, 0), RETRY_AFTER_MAX_MS);
     const delay = floor + this.#random.float() * spread;
     if (

@@ -12,7 +12,12 @@
  */
 import { assertNever } from '../domain/assert.ts';
 import { ERRORS, isErrorCode } from '../domain/errors.ts';
-import type { NodeEvent, NodeMessage, NodeToScheduler, SchedulerToNode } from '../protocol/node-wire.ts';
+import type {
+  NodeEvent,
+  NodeMessage,
+  NodeToScheduler,
+  SchedulerToNode,
+} from '../protocol/node-wire.ts';
 import { DragomanError } from './errors.ts';
 import { LinkCore, type Jitter, type LinkLimits } from './link-core.ts';
 
@@ -33,87 +38,6 @@ const SILENT_HEARTBEATS = 4;
 const SILENT_MIN_MS = 5000;
 /** Nodes told to reconnect at once would all do so in the same moment. */
 const MOVE_JITTER_MS = 1000;
-
-export type JobMessage = NodeEvent<'job'>;
-export type Heartbeat = NodeMessage<'heartbeat'>;
-export type NodeUpdate = Partial<Pick<Heartbeat, 'slots' | 'load' | 'languages' | 'services'>>;
-
-export interface NodeLimits {
-  readonly link: LinkLimits;
-  /** Until the first `registered`, and from a loss until the next. */
-  readonly reconnectMs: number;
-}
-
-export interface AttemptKey {
-  readonly job_id: string;
-  readonly attempt: number;
-}
-
-export type NodeInput =
-  | { readonly type: 'begin' }
-  | { readonly type: 'socket.open'; readonly conn: number }
-  | {
-      readonly type: 'socket.refused';
-      readonly conn: number;
-      readonly status: number;
-      readonly code: string;
-      readonly message: string;
-      readonly retryAfterMs: number;
-    }
-  | {
-      readonly type: 'socket.closed';
-      readonly conn: number;
-      readonly code: number;
-      readonly reason: string;
-    }
-  | { readonly type: 'socket.message'; readonly conn: number; readonly message: SchedulerToNode }
-  | { readonly type: 'socket.garbage'; readonly conn: number; readonly problem: string }
-  | { readonly type: 'socket.heard'; readonly conn: number }
-  | { readonly type: 'socket.pong'; readonly conn: number; readonly ping: number }
-  | { readonly type: 'socket.sent'; readonly conn: number; readonly bytes: number }
-  /** Warm: jobs are welcome. */
-  | { readonly type: 'ready' }
-  | { readonly type: 'update'; readonly update: NodeUpdate }
-  /** A packed `progress` or `partial`. */
-  | ({ readonly type: 'job.say'; readonly frame: Uint8Array } & AttemptKey)
-  /** A packed `result`, `fail` or `handback`: the attempt has ended here. */
-  | ({ readonly type: 'job.conclude'; readonly frame: Uint8Array } & AttemptKey)
-  /** The function has returned, whatever became of the attempt: its slot is free. */
-  | ({ readonly type: 'job.released' } & AttemptKey)
-  | { readonly type: 'drain'; readonly ms: number }
-  | { readonly type: 'close' }
-  | { readonly type: 'tick' };
-
-export interface NodeEvents {
-  registered: NodeEvent<'registered'>;
-  state: NodeEvent<'state'>;
-  drain: NodeEvent<'drain'>;
-  reconnecting: { readonly attempt: number; readonly delayMs: number; readonly reason: string };
-  /** A problem that does not end the node. */
-  error: DragomanError;
-  /** A result that could not be delivered and is given up. */
-  undelivered: AttemptKey & { readonly reason: string };
-}
-export type NodeEmit = {
-  [K in keyof NodeEvents]: { readonly name: K; readonly event: NodeEvents[K] };
-}[keyof NodeEvents];
-
-export type NodeEffect =
-  | { readonly type: 'connect'; readonly conn: number }
-  | { readonly type: 'send'; readonly conn: number; readonly message: NodeToScheduler }
-  | { readonly type: 'send.frame'; readonly conn: number; readonly frame: Uint8Array }
-  | { readonly type: 'ping'; readonly conn: number; readonly ping: number }
-  | {
-      readonly type: 'close';
-      readonly conn: number;
-      readonly code: number;
-      readonly reason: string;
-    }
-  | { readonly type: 'terminate'; readonly conn: number }
-  | { readonly type: 'job.start'; readonly job: JobMessage }
-  | ({ readonly type: 'job.cancel'; readonly reason: string } & AttemptKey)
-  | ({ readonly type: 'emit' } & NodeEmit)
-  | { readonly type: 'ended'; readonly error: DragomanError | null };
 
 interface Running extends AttemptKey {
   /** `cancelled`, `concluded`: nothing more is said; the slot is held until its function returns. */
@@ -207,7 +131,8 @@ export class NodeCore {
     if (this.ended) return Infinity;
     let at = Math.min(this.link.wakeAt(true), this.#leaving?.until ?? Infinity);
     if (this.link.up) at = Math.min(at, this.#beatAt, this.#proofAt);
-    for (const job of this.#running.values()) if (job.state === 'live') at = Math.min(at, job.abortAt);
+    for (const job of this.#running.values())
+      if (job.state === 'live') at = Math.min(at, job.abortAt);
     return at;
   }
 
@@ -409,7 +334,8 @@ export class NodeCore {
     const conn = this.link.conn;
     if (conn !== null) this.#lastError = { conn, error };
     if (isErrorCode(error.code) && ERRORS[error.code].close !== 0) {
-      if (conn !== null) this.#effects.push({ type: 'close', conn, code: 1000, reason: error.code });
+      if (conn !== null)
+        this.#effects.push({ type: 'close', conn, code: 1000, reason: error.code });
       if (!error.retryable) return this.#end(error);
       return this.#retry(error, error.retryAfterMs ?? 0, now);
     }

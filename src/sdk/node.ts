@@ -176,7 +176,9 @@ function inThread(settings: LinkSettings, report: (report: LinkReport) => void):
     const text = cause instanceof Error ? cause.message : String(cause);
     report({
       type: 'ended',
-      error: new DragomanError('thread_failed', `The thread of the socket ended: ${text}`, { cause }),
+      error: new DragomanError('thread_failed', `The thread of the socket ended: ${text}`, {
+        cause,
+      }),
     });
   };
   thread.on('message', (plain: PlainReport) => {

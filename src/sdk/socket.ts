@@ -5,7 +5,7 @@
  * Thread: any. Owns: the socket. Bounds: `PAYLOAD_BYTES_MAX` per message, `BODY_BYTES_MAX` of a
  * refusal. Exactly one of `refused` and `closed` is called, once, and nothing after it.
  */
-import { WebSocket } from 'ws';
+import { WebSocket, type ClientOptions } from 'ws';
 import type { IncomingMessage } from 'node:http';
 
 /** A result with a minute of 48 kHz stereo speech is 11 MiB. */
@@ -70,19 +70,20 @@ export function endpoint(url: string, path: string): string {
 }
 
 export const openWebSocket: OpenSocket = (target, events) => {
-  const ws = new WebSocket(target.url, ['dragoman.msgpack.v1'], {
+  // The library's types do not know `closeTimeout` yet.
+  const options: ClientOptions & { readonly closeTimeout: number } = {
     perMessageDeflate: false,
     maxPayload: PAYLOAD_BYTES_MAX,
     handshakeTimeout: UPGRADE_MS,
+    closeTimeout: CLOSE_MS,
     headers: target.token === undefined ? {} : { authorization: `Bearer ${target.token}` },
-  });
+  };
+  const ws = new WebSocket(target.url, ['dragoman.msgpack.v1'], options);
   let over = false;
   let opened = false;
-  let closing: NodeJS.Timeout | undefined;
   const end = (report: () => void): void => {
     if (over) return;
     over = true;
-    clearTimeout(closing);
     report();
   };
   ws.on('open', () => {
@@ -132,11 +133,9 @@ export const openWebSocket: OpenSocket = (target, events) => {
       ws.resume();
     },
     close(code, reason) {
+      // The peer's answer to the close has to be read.
+      ws.resume();
       ws.close(code, reason);
-      closing ??= setTimeout(() => {
-        ws.terminate();
-      }, CLOSE_MS);
-      closing.unref();
     },
     terminate() {
       ws.terminate();

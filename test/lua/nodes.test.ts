@@ -14,7 +14,8 @@ test('node_register: a node not known', async () => {
         "reply": "the same",
       },
       "left": {
-        "{c0}:node:n1": "backoff=0 · connection=n1-1 · denied= · deployment=stable · down= · drain=0 · fencedConnection= · fencedInstance= · health= · incarnation=1 · instance=i1 · labels={} · latency=0 · lease=<now+60s> · load=0 · name=node n1 · poolCount=2 · pools=en:es es:en · probe= · probeAt=0 · services=[{"type":"asr","id":"whisper"},{"type":"nmt","id":"marian"}] · slots=1 · state=warming · told=warming · version=1.0",
+        "{c0}:node:n1": "backoff=0 · connection=n1-1 · down= · drain=0 · health= · incarnation=1 · instance=i1 · latency=0 · lease=<now+60s> · load=0 · poolCount=2 · probe= · probeAt=0 · slots=1 · state=warming · told=warming",
+        "{c0}:node:n1:info": "denied= · deployment=stable · fencedConnection= · fencedInstance= · labels={} · name=node n1 · pools=en:es es:en · services=[{"type":"asr","id":"whisper"},{"type":"nmt","id":"marian"}] · version=1.0",
         "{c0}:nodes": "n1=<now+60s>",
         "{c0}:pool:en:es": "n1=in · ttl=70s",
         "{c0}:pool:es:en": "n1=in · ttl=70s",
@@ -51,7 +52,8 @@ test('node_register: the same life on another connection, naming one of its jobs
       "left": {
         "{c0}:active": "0.en-es.a2222222222222222222.0=<now+30s>",
         "{c0}:job:en-es.a2222222222222222222:0": "state=running",
-        "{c0}:node:n1": "connection=n1-2 · fencedConnection=n1-1 · fencedInstance=i1 · poolCount=1 · pools=en:es · state=warming · told=warming",
+        "{c0}:node:n1": "connection=n1-2 · poolCount=1 · state=warming · told=warming",
+        "{c0}:node:n1:info": "fencedConnection=n1-1 · fencedInstance=i1 · pools=en:es",
         "{c0}:pool:es:en": "(gone)",
       },
       "reply": {
@@ -158,6 +160,7 @@ test('node_heartbeat: names a job given to the queue meanwhile', async () => {
         "{c0}:active": "0.en-es.a2222222222222222222.0=<now+30s>",
         "{c0}:job:en-es.a2222222222222222222:0": "a1=live n1 i1 <now> 0 · counted=0 · state=running",
         "{c0}:node:n1": "state=ready · told=ready · -ttl",
+        "{c0}:node:n1:info": "-ttl",
         "{c0}:node:n1:jobs": "0.en-es.a2222222222222222222.0#1=in",
         "{c0}:nodes": "n1=<now+60s>",
         "{c0}:offline": "(gone)",
@@ -222,6 +225,7 @@ test('node_offline: no lease, in no pool; its jobs are named', async () => {
       },
       "left": {
         "{c0}:node:n1": "state=offline · told=offline · ttl=60s",
+        "{c0}:node:n1:info": "ttl=60s",
         "{c0}:nodes": "(gone)",
         "{c0}:offline": "n1=<now+20s>",
         "{c0}:pool:en:es": "(gone)",
@@ -302,6 +306,7 @@ test('node_sweep: finds a lease that is over, and drops what nobody serves', asy
       },
       "left": {
         "{c0}:node:n1": "state=offline · told=offline · ttl=60s",
+        "{c0}:node:n1:info": "ttl=60s",
         "{c0}:nodes": "-n1",
         "{c0}:offline": "n1=<now+20s>",
         "{c0}:pool:en:es": "(gone)",
@@ -320,6 +325,65 @@ test('node_sweep: finds a lease that is over, and drops what nobody serves', asy
             "nodeId": "n1",
           },
         ],
+      },
+    }
+  `);
+});
+
+test('node_sweep: a lease whose node has no record any more only goes', async () => {
+  const outcome = await row({
+    async seed(b) {
+      await b.ready('n1');
+      await redis().zadd('dg:v1:{c0}:nodes', 1, 'n1');
+      await redis().del('dg:v1:{c0}:node:n1', 'dg:v1:{c0}:node:n1:info');
+    },
+    call: (b) => b.r.nodeSweep({ cell: 0, limit: 10 }),
+  });
+  expect(outcome).toMatchInlineSnapshot(`
+    {
+      "again": {
+        "left": {},
+        "reply": {
+          "offline": [],
+        },
+      },
+      "left": {
+        "{c0}:nodes": "(gone)",
+        "{c0}:offline": "n1=<now+20s>",
+      },
+      "reply": {
+        "offline": [
+          {
+            "lost": [],
+            "nodeId": "n1",
+          },
+        ],
+      },
+    }
+  `);
+});
+
+test('node_sweep: the traces of a dead node go with its record', async () => {
+  const outcome = await row({
+    async seed(b) {
+      await b.ready('n1');
+      await b.r.nodeOffline(N1);
+      await redis().zadd('dg:v1:{c0}:offline', 1, 'n1');
+      await redis().del('dg:v1:{c0}:node:n1', 'dg:v1:{c0}:node:n1:info');
+    },
+    call: (b) => b.r.nodeSweep({ cell: 0, limit: 10 }),
+  });
+  expect(outcome).toMatchInlineSnapshot(`
+    {
+      "again": {
+        "left": {},
+        "reply": "the same",
+      },
+      "left": {
+        "{c0}:offline": "(gone)",
+      },
+      "reply": {
+        "offline": [],
       },
     }
   `);

@@ -1,10 +1,11 @@
 import { createServer, type AddressInfo } from 'node:net';
-import { Cluster } from 'ioredis';
+import { Cluster, type Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { jobId } from '../../src/domain/ids.ts';
-import { delay, systemClock } from '../../src/platform/clock.ts';
+import { systemClock } from '../../src/platform/clock.ts';
 import { createRedisRegistry } from '../../src/registry/redis-registry.ts';
 import { startRedis, type TestRedis } from '../helpers/redis-server.ts';
+import { tick, until } from '../helpers/wait.ts';
 import { conformance } from './conformance.ts';
 import { Bench, bytes, I1, session, spec, TIMING, type Harness } from './fixtures.ts';
 
@@ -18,6 +19,7 @@ const SLOTS = [
 type Ports = readonly [port: number, bus: number];
 
 const servers: TestRedis[] = [];
+const clients: Redis[] = [];
 let cluster: Cluster;
 
 function freePort(): Promise<number> {
@@ -36,13 +38,15 @@ async function startNode(slots: (typeof SLOTS)[number]): Promise<Ports> {
   const args = ['--port', String(port), '--bind', '127.0.0.1', '--cluster-enabled', 'yes'];
   const server = await startRedis({ args: [...args, '--cluster-port', String(bus)] });
   servers.push(server);
-  await server.client().call('CLUSTER', 'ADDSLOTSRANGE', ...slots.map(String));
+  const client = server.client();
+  clients.push(client);
+  await client.call('CLUSTER', 'ADDSLOTSRANGE', ...slots.map(String));
   return [port, bus];
 }
 
 async function agreed(): Promise<boolean> {
   const infos = await Promise.all(
-    servers.map((server) => server.client().call('CLUSTER', 'INFO') as Promise<string>),
+    clients.map((client) => client.call('CLUSTER', 'INFO') as Promise<string>),
   );
   return infos.every(
     (info) => info.includes('cluster_state:ok') && info.includes('cluster_known_nodes:3'),
@@ -53,9 +57,9 @@ beforeAll(async () => {
   const nodes = await Promise.all(SLOTS.map(startNode));
   for (const [port, bus] of nodes) {
     const meet = ['MEET', '127.0.0.1', String(port), String(bus)];
-    await servers[0]?.client().call('CLUSTER', ...meet);
+    await clients[0]?.call('CLUSTER', ...meet);
   }
-  while (!(await agreed())) await delay(systemClock, 50);
+  await until(agreed);
   cluster = new Cluster(nodes.map(([port]) => ({ host: '127.0.0.1', port })));
   await cluster.ping();
 });
@@ -69,7 +73,7 @@ async function make(timing = {}, cells = 1): Promise<Harness> {
   cluster.setMaxListeners(0);
   const options = { redis: cluster, cells, timing: { ...TIMING, ...timing } };
   const registry = createRedisRegistry({ ...options, nowMs: () => systemClock.monoMs() });
-  return { registry, tick: () => delay(systemClock, 5) };
+  return { registry, tick };
 }
 
 conformance(make);

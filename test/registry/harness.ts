@@ -4,9 +4,10 @@
  * Thread: any. Owns: nothing; servers and clients belong to the test file.
  */
 import type { Cluster, Redis } from 'ioredis';
-import { delay, systemClock } from '../../src/platform/clock.ts';
+import { systemClock } from '../../src/platform/clock.ts';
 import { createRedisRegistry } from '../../src/registry/redis-registry.ts';
 import type { RegistryTiming } from '../../src/registry/registry.ts';
+import { tick } from '../helpers/wait.ts';
 import { createMemoryRegistry } from '../sim/memory-registry.ts';
 import { TIMING, type Harness } from './fixtures.ts';
 
@@ -31,11 +32,11 @@ export function memoryHarness(timing: Partial<RegistryTiming> = {}, cells = 1): 
     now: () => now,
     random: seeded(1),
   });
-  const tick = (): Promise<void> => {
+  const move = (): Promise<void> => {
     now += TICK_MS;
     return Promise.resolve();
   };
-  return Promise.resolve({ registry, tick });
+  return Promise.resolve({ registry, tick: move });
 }
 
 async function flush(redis: Redis | Cluster): Promise<void> {
@@ -57,5 +58,5 @@ export async function redisHarness(
     timing: { ...TIMING, ...timing },
     nowMs: () => systemClock.monoMs(),
   });
-  return { registry, tick: () => delay(systemClock, TICK_MS) };
+  return { registry, tick };
 }

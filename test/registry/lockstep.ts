@@ -157,7 +157,11 @@ class Lockstep {
         return this.#both((r) => {
           return r.queueClaim({ cell: 0, nodeId: node(`n${no}`), limit: 1 + (index % 3) });
         });
-      default:
+      case 'submit':
+        return this.#submit(no, index);
+      case 'accept':
+      case 'complete':
+      case 'fail':
         return this.#jobStep(op, no, index);
     }
   }
@@ -209,8 +213,7 @@ class Lockstep {
     await this.#both((r) => r.jobRescue({ cell: 0, limit: 1 + (index % 5) }));
   }
 
-  async #jobStep(op: string, no: number, index: number): Promise<void> {
-    if (op === 'submit') return this.#submit(no, index);
+  async #jobStep(op: 'accept' | 'complete' | 'fail', no: number, index: number): Promise<void> {
     const attempt = at(this.#attempts, index);
     if (attempt === undefined) return;
     if (op === 'accept') {

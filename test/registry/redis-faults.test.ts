@@ -4,10 +4,11 @@ import { BugError } from '../../src/domain/assert.ts';
 import { call } from '../../src/lua/define-script.ts';
 import { jobSubmit } from '../../src/lua/job-scripts.ts';
 import { cellKey, sessionKey } from '../../src/lua/keys.ts';
-import { delay, systemClock } from '../../src/platform/clock.ts';
+import { systemClock } from '../../src/platform/clock.ts';
 import { RedisCalls } from '../../src/registry/redis-calls.ts';
 import { createRedisRegistry } from '../../src/registry/redis-registry.ts';
 import { startRedis, type TestRedis } from '../helpers/redis-server.ts';
+import { tick, until } from '../helpers/wait.ts';
 import { Bench, bytes, I1, job, session, spec, TIMING } from './fixtures.ts';
 
 let server: TestRedis;
@@ -16,7 +17,7 @@ beforeAll(async () => {
   server = await startRedis({ appendonly: true });
   // As in production: nothing is queued while Redis is away.
   redis = server.client({ enableOfflineQueue: false, maxRetriesPerRequest: 0, retryStrategy });
-  while (redis.status !== 'ready') await delay(systemClock, 5);
+  await until(() => redis.status === 'ready');
 });
 afterEach(async () => {
   await redis.call('FLUSHALL');
@@ -31,7 +32,7 @@ function bench(): Bench {
     ...{ redis, cells: 1, timing: TIMING, nowMs: () => systemClock.monoMs() },
     observe: (script, ms) => seen.push([script, ms]),
   });
-  return new Bench({ registry, tick: () => delay(systemClock, 5) });
+  return new Bench({ registry, tick });
 }
 
 const open = (b: Bench, name: string) =>
@@ -73,7 +74,7 @@ test('redis-registry: a Redis that is away rejects at once; back again, all goes
   });
   await expect(b.r.ping()).rejects.toMatchObject(UNAVAILABLE);
   await server.start();
-  while (redis.status !== 'ready') await delay(systemClock, 5);
+  await until(() => redis.status === 'ready');
   expect(await b.submit(0)).toMatchObject({ status: 'assigned' });
 });
 
@@ -92,7 +93,7 @@ test('redis-registry: out of memory refuses new work and lets the accepted end',
     const record = { session: session(), utterance: 0, state: 'ok' as const, packed: bytes(1) };
     expect(await b.r.resultAppend({ items: [record] })).toMatchObject([{ status: 'appended' }]);
     expect(await b.done(x)).toMatchObject({ status: 'ended' });
-    expect(await b.r.resultAck([{ session: session(), resultSeq: 0 }])).toBeUndefined();
+    await b.r.resultAck([{ session: session(), resultSeq: 0 }]);
   } finally {
     await redis.config('SET', 'maxmemory', '0');
   }

@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ClientToScheduler, SchedulerToClient } from '../../src/protocol/client-wire.ts';
+import { ClientCore } from '../../src/sdk/client-core.ts';
 import {
-  ClientCore,
   type ClientEffect,
   type ClientInput,
   type ClientLimits,
   type ResultMessage,
-} from '../../src/sdk/client-core.ts';
+} from '../../src/sdk/client-types.ts';
 import { LINK_DEFAULTS } from '../../src/sdk/link-core.ts';
 
 const START = {
@@ -309,7 +309,11 @@ describe('client core: audio', () => {
       out.push(...d.pass(1000));
       d.do({ type: 'socket.heard', conn: 1 });
     }
-    expect(sent(out)).toEqual([{ type: 'keepalive' }, { type: 'keepalive' }, { type: 'keepalive' }]);
+    expect(sent(out)).toEqual([
+      { type: 'keepalive' },
+      { type: 'keepalive' },
+      { type: 'keepalive' },
+    ]);
   });
 });
 
@@ -392,11 +396,14 @@ describe('client core: coming back', () => {
     });
   });
 
-  it.each([1001, 1006, 1011, 1012, 1013, 4408, 4429])('close %i is followed by a return', (code) => {
-    const d = new Driver().open();
-    d.do({ type: 'socket.closed', conn: 1, code, reason: '' });
-    expect(types(d.pass(300))).toEqual(['connect']);
-  });
+  it.each([1001, 1006, 1011, 1012, 1013, 4408, 4429])(
+    'close %i is followed by a return',
+    (code) => {
+      const d = new Driver().open();
+      d.do({ type: 'socket.closed', conn: 1, code, reason: '' });
+      expect(types(d.pass(300))).toEqual(['connect']);
+    },
+  );
 
   it('goaway: leaves after the delay asked for, and resumes', () => {
     const d = new Driver().open();
@@ -501,13 +508,49 @@ class ModelServer {
 describe('client core: any interleaving', () => {
   it('the server gets every byte once, right and in order, and every cut at its place', () => {
     const op = fc.oneof(
-      { weight: 4, arbitrary: fc.record({ op: fc.constant('write' as const), n: fc.integer({ min: 1, max: 4000 }) }) },
-      { weight: 2, arbitrary: fc.record({ op: fc.constant('ack' as const), n: fc.double({ min: 0, max: 1, noNaN: true }) }) },
-      { weight: 1, arbitrary: fc.record({ op: fc.constant('finalize' as const), n: fc.constant(0) }) },
-      { weight: 1, arbitrary: fc.record({ op: fc.constant('rewind' as const), n: fc.constant(0) }) },
-      { weight: 1, arbitrary: fc.record({ op: fc.constant('resume' as const), n: fc.double({ min: 0, max: 1, noNaN: true }) }) },
-      { weight: 1, arbitrary: fc.record({ op: fc.constant('slow' as const), n: fc.integer({ min: 1, max: 300 }) }) },
-      { weight: 2, arbitrary: fc.record({ op: fc.constant('time' as const), n: fc.integer({ min: 1, max: 300 }) }) },
+      {
+        weight: 4,
+        arbitrary: fc.record({
+          op: fc.constant('write' as const),
+          n: fc.integer({ min: 1, max: 4000 }),
+        }),
+      },
+      {
+        weight: 2,
+        arbitrary: fc.record({
+          op: fc.constant('ack' as const),
+          n: fc.double({ min: 0, max: 1, noNaN: true }),
+        }),
+      },
+      {
+        weight: 1,
+        arbitrary: fc.record({ op: fc.constant('finalize' as const), n: fc.constant(0) }),
+      },
+      {
+        weight: 1,
+        arbitrary: fc.record({ op: fc.constant('rewind' as const), n: fc.constant(0) }),
+      },
+      {
+        weight: 1,
+        arbitrary: fc.record({
+          op: fc.constant('resume' as const),
+          n: fc.double({ min: 0, max: 1, noNaN: true }),
+        }),
+      },
+      {
+        weight: 1,
+        arbitrary: fc.record({
+          op: fc.constant('slow' as const),
+          n: fc.integer({ min: 1, max: 300 }),
+        }),
+      },
+      {
+        weight: 2,
+        arbitrary: fc.record({
+          op: fc.constant('time' as const),
+          n: fc.integer({ min: 1, max: 300 }),
+        }),
+      },
     );
     fc.assert(
       fc.property(fc.array(op, { maxLength: 60 }), (ops) => {

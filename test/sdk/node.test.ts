@@ -93,7 +93,11 @@ describe('node', () => {
   it.each([
     ['nothing', undefined, { status: 'empty' }],
     ['a status', { status: 'merged', merged_into: 3 }, { status: 'merged', merged_into: 3 }],
-    ['an output', { output: { a: 1 }, timings: { asr: 2 } }, { status: 'ok', output: { a: 1 }, timings: { asr: 2 } }],
+    [
+      'an output',
+      { output: { a: 1 }, timings: { asr: 2 } },
+      { status: 'ok', output: { a: 1 }, timings: { asr: 2 } },
+    ],
     ['a map', { a: 1 }, { status: 'ok', output: { a: 1 } }],
   ])('process may return %s', async (_name, value, expected) => {
     const [, peer] = await up({ process: () => value as never });
@@ -119,9 +123,17 @@ describe('node', () => {
       },
     });
     peer.send(job('a'));
-    expect(await peer.next('fail')).toMatchObject({ code: 'gpu_lost', retryable: true, service: 'asr' });
+    expect(await peer.next('fail')).toMatchObject({
+      code: 'gpu_lost',
+      retryable: true,
+      service: 'asr',
+    });
     peer.send(job('b'));
-    expect(await peer.next('fail')).toMatchObject({ code: 'node_failed', message: 'oops', retryable: true });
+    expect(await peer.next('fail')).toMatchObject({
+      code: 'node_failed',
+      message: 'oops',
+      retryable: true,
+    });
     peer.send(job('c'));
     expect(await peer.next('fail')).toMatchObject({ code: 'bad_output', retryable: false });
   });

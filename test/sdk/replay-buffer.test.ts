@@ -48,7 +48,8 @@ describe('replay buffer', () => {
               );
               expected += slice.data.length;
             } else {
-              const span = s.op === 'ack' ? buffer.cursor - buffer.base : buffer.unsent + buffer.bytes;
+              const span =
+                s.op === 'ack' ? buffer.cursor - buffer.base : buffer.unsent + buffer.bytes;
               const raw = buffer.base + Math.floor(s.at * span);
               const offset = Math.min(raw - (raw % align), buffer.end - (buffer.end % align));
               if (s.op === 'ack') buffer.trim(offset);

@@ -59,7 +59,10 @@ export class ScriptedServer {
 
   private constructor() {
     this.#http = createServer();
-    const wss = new WebSocketServer({ noServer: true, handleProtocols: () => 'dragoman.msgpack.v1' });
+    const wss = new WebSocketServer({
+      noServer: true,
+      handleProtocols: () => 'dragoman.msgpack.v1',
+    });
     this.#http.on('upgrade', (request, socket, head) => {
       const refusal = this.refusals.shift();
       if (refusal !== undefined) {

@@ -138,6 +138,7 @@ export class ModelSessions {
   }
 
   append(a: ResultRecord): ResultAppendReply {
+    assert(a.packed.length > 0, 'an empty result');
     const session = this.#state.session(a.session);
     if (session === undefined) return { status: 'no_session' };
     if (a.utterance < session.doneBelow || session.results.has(a.utterance)) {

@@ -1,0 +1,273 @@
+/**
+ * A session's incoming audio: trims what is held already, looks at it in short windows, gathers the
+ * open utterance, and gives it out when it is cut.
+ *
+ * Thread: pool. Owns: the open utterance's buffer and the pre-roll.
+ * Bounds: one utterance (its greatest length) plus the pre-roll.
+ */
+import {
+  OPUS_SILENCE_BYTES_MAX,
+  blockBytes,
+  bytesPerMsMax,
+  meanSquare,
+  opusPacketMs,
+  rawMs,
+  type AudioFormat,
+} from '../../audio/format.ts';
+import { UtteranceBuffer, type BufferPool } from '../../audio/utterance-buffer.ts';
+import type { CutReason } from '../../protocol/fields.ts';
+import { NoiseFloor, POST_ROLL_MS, PRE_ROLL_MS, Segmenter, type SegmenterConfig } from './segmenter.ts';
+
+/** Loudness is judged over this much audio. */
+const WINDOW_MS = 20;
+/** A first guess at an utterance's size: 2 s; later the last one's size is the guess. */
+const FIRST_GUESS_MS = 2000;
+
+/** One cut utterance; `buffer` holds its audio from `dataStart`, `end − start` bytes. */
+export interface Cut {
+  readonly utterance: number;
+  readonly start: number;
+  readonly end: number;
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly reason: CutReason;
+  readonly turnId: number;
+  readonly buffer: ArrayBuffer;
+  readonly dataStart: number;
+}
+
+export interface IntakeEvents {
+  opened(utterance: number, startMs: number): void;
+  cut(cut: Cut): void;
+}
+
+export interface IntakePosition {
+  readonly offset: number;
+  readonly utterance: number;
+  readonly turnId: number;
+}
+
+export class AudioIntake {
+  readonly #format: AudioFormat;
+  readonly #events: IntakeEvents;
+  readonly #pool: BufferPool;
+  readonly #headroom: number;
+  readonly #config: SegmenterConfig;
+  readonly #windowBytes: number;
+  readonly #preRollMax: number;
+  #segmenter: Segmenter;
+  #floor = new NoiseFloor();
+  /** Next byte of the stream. */
+  received: number;
+  /** Number of the open utterance, or of the next one. */
+  utterance: number;
+  #receivedMs: number;
+  #buffer: UtteranceBuffer | null = null;
+  #start = 0;
+  #startMs = 0;
+  #announced = false;
+  #preRoll: Uint8Array | null = null;
+  #preRollLength = 0;
+  #guess: number;
+
+  constructor(
+    format: AudioFormat,
+    config: SegmenterConfig,
+    headroom: number,
+    pool: BufferPool,
+    at: IntakePosition,
+    events: IntakeEvents,
+  ) {
+    this.#format = format;
+    this.#config = config;
+    this.#events = events;
+    this.#pool = pool;
+    this.#headroom = headroom;
+    this.#windowBytes = this.#align((format.sample_rate * blockBytes(format) * WINDOW_MS) / 1000);
+    // Opus packets depend on their place in the stream: no pre-roll is cut out of it.
+    this.#preRollMax =
+      format.encoding === 'opus' || config.mode === 'manual'
+        ? 0
+        : this.#align(bytesPerMsMax(format) * PRE_ROLL_MS);
+    this.#guess =
+      format.encoding === 'opus' ? 8 * 1024 : this.#align(bytesPerMsMax(format) * FIRST_GUESS_MS);
+    this.received = at.offset;
+    this.#receivedMs = format.encoding === 'opus' ? 0 : rawMs(format, at.offset);
+    this.utterance = at.utterance;
+    this.#segmenter = new Segmenter(config, at.turnId);
+  }
+
+  #align(bytes: number): number {
+    const block = blockBytes(this.#format);
+    return Math.max(block, Math.floor(bytes / block) * block);
+  }
+
+  get isOpen(): boolean {
+    return this.#buffer !== null;
+  }
+
+  get turnId(): number {
+    return this.#segmenter.turnId;
+  }
+
+  /** Everything below has been cut or was silence; what is open or may become pre-roll is above. */
+  get passedTo(): number {
+    return this.#buffer === null ? this.received - this.#preRollLength : this.#start;
+  }
+
+  set playback(active: boolean) {
+    this.#segmenter.playback = active;
+  }
+
+  get absentLimitMs(): number | null {
+    return this.#segmenter.absentLimitMs;
+  }
+
+  /** Audio from `offset` on. Bytes already held are skipped; `gap`: some before it are missing. */
+  accept(offset: number, bytes: Uint8Array): 'ok' | 'gap' {
+    if (offset > this.received) return 'gap';
+    const skip = this.received - offset;
+    if (skip >= bytes.length) return 'ok';
+    const fresh = skip === 0 ? bytes : bytes.subarray(skip);
+    if (this.#format.encoding === 'opus') this.#packets(fresh);
+    else this.#samples(fresh);
+    return 'ok';
+  }
+
+  #samples(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length;) {
+      const n = Math.min(this.#windowBytes, bytes.length - at);
+      const window = bytes.subarray(at, at + n);
+      const voiced =
+        this.#config.mode === 'manual' ||
+        this.#floor.voiced(meanSquare(this.#format, window, this.received));
+      this.#window(window, rawMs(this.#format, n), voiced);
+      at += n;
+    }
+  }
+
+  #packets(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length;) {
+      const length = (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
+      const end = Math.min(at + 2 + length, bytes.length);
+      const packet = bytes.subarray(at + 2, end);
+      this.#window(
+        bytes.subarray(at, end),
+        opusPacketMs(packet),
+        this.#config.mode === 'manual' || length > OPUS_SILENCE_BYTES_MAX,
+      );
+      at = end;
+    }
+  }
+
+  #window(bytes: Uint8Array, ms: number, voiced: boolean): void {
+    const seg = this.#segmenter;
+    const limit = seg.cutBefore(ms, (this.#buffer?.length ?? 0) + bytes.length);
+    if (limit !== null) this.#cut(limit);
+    const step = seg.window(ms, voiced, rawMs(this.#format, this.#preRollLength));
+    if (step === 'open') this.#open();
+    if (step === 'pre_roll') this.#keepPreRoll(bytes);
+    else this.#buffer?.append(bytes);
+    this.received += bytes.length;
+    this.#receivedMs += ms;
+    if (!this.#announced && this.#buffer !== null && seg.isSpeech) {
+      this.#announced = true;
+      this.#events.opened(this.utterance, Math.round(this.#startMs));
+    }
+    if (step === 'cut') this.#cut('pause');
+    else if (step === 'drop') this.#drop();
+  }
+
+  #open(): void {
+    this.#buffer = new UtteranceBuffer(this.#pool, this.#headroom, this.#guess);
+    this.#start = this.received - this.#preRollLength;
+    this.#startMs = this.#receivedMs - rawMs(this.#format, this.#preRollLength);
+    if (this.#preRoll !== null && this.#preRollLength > 0) {
+      this.#buffer.append(this.#preRoll.subarray(0, this.#preRollLength));
+    }
+    this.#preRollLength = 0;
+    this.#announced = false;
+  }
+
+  #keepPreRoll(bytes: Uint8Array): void {
+    if (this.#preRollMax === 0) return;
+    this.#preRoll ??= new Uint8Array(this.#preRollMax);
+    const kept = bytes.length > this.#preRollMax ? bytes.subarray(-this.#preRollMax) : bytes;
+    const over = Math.max(0, this.#preRollLength + kept.length - this.#preRollMax);
+    if (over > 0) this.#preRoll.copyWithin(0, over, this.#preRollLength);
+    this.#preRoll.set(kept, this.#preRollLength - over);
+    this.#preRollLength += kept.length - over;
+  }
+
+  /** Cuts the open utterance from outside; false: nothing is open. */
+  finalize(reason: 'manual' | 'stop'): boolean {
+    if (this.#buffer === null) return false;
+    this.#cut(reason);
+    return true;
+  }
+
+  /** No frame has come for `ms`; that may be the pause that ends the utterance. */
+  absent(ms: number): void {
+    const step = this.#segmenter.absent(ms);
+    if (step === 'cut') this.#cut('pause');
+    else if (step === 'drop') this.#drop();
+  }
+
+  #cut(reason: CutReason): void {
+    const buffer = this.#buffer;
+    if (buffer === null) return;
+    const opus = this.#format.encoding === 'opus';
+    const surplusMs = reason === 'pause' && !opus ? this.#segmenter.silentMs - POST_ROLL_MS : 0;
+    const surplus = surplusMs > 0 ? this.#align(bytesPerMsMax(this.#format) * surplusMs) : 0;
+    const rest = surplus > 0 ? buffer.tail(buffer.length - surplus) : null;
+    buffer.truncate(buffer.length - surplus);
+    if (!this.#announced) this.#events.opened(this.utterance, Math.round(this.#startMs));
+    const ms = opus ? this.#segmenter.utteranceMs : rawMs(this.#format, buffer.length);
+    const turnId = this.#segmenter.cut(reason);
+    this.#buffer = null;
+    this.#guess = Math.max(this.#windowBytes, buffer.length);
+    const utterance = this.utterance++;
+    if (rest !== null) this.#keepPreRoll(rest);
+    this.#events.cut({
+      utterance,
+      start: this.#start,
+      end: this.#start + buffer.length,
+      startMs: Math.round(this.#startMs),
+      endMs: Math.round(this.#startMs + ms),
+      reason,
+      turnId,
+      buffer: buffer.finish(),
+      dataStart: buffer.headroom,
+    });
+  }
+
+  #drop(): void {
+    const buffer = this.#buffer;
+    if (buffer === null) return;
+    this.#buffer = null;
+    this.#segmenter.drop();
+    const tail = buffer.tail(Math.max(0, buffer.length - this.#preRollMax));
+    this.#preRollLength = 0;
+    this.#keepPreRoll(tail);
+    buffer.discard();
+  }
+
+  /** Starts over at another place of the stream; what was open is forgotten. */
+  reset(at: IntakePosition): void {
+    this.#buffer?.discard();
+    this.#buffer = null;
+    this.#preRollLength = 0;
+    this.received = at.offset;
+    if (this.#format.encoding !== 'opus') this.#receivedMs = rawMs(this.#format, at.offset);
+    this.utterance = at.utterance;
+    const playback = this.#segmenter.playback;
+    this.#segmenter = new Segmenter(this.#config, at.turnId);
+    this.#segmenter.playback = playback;
+  }
+
+  /** Gives the open buffer back. */
+  close(): void {
+    this.#buffer?.discard();
+    this.#buffer = null;
+  }
+}

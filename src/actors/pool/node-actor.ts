@@ -1,0 +1,300 @@
+/**
+ * The actor of one node: registration, heartbeats, departure. It serialises what the node's socket
+ * says into registry calls, one under way at a time, so that an older message can never overtake a
+ * newer one.
+ *
+ * Thread: pool. Owns: the node's register message and its newest unsent heartbeat.
+ * Bounds: one call under way, one heartbeat waiting (a newer one replaces it).
+ */
+import type { AttemptRef, JobId, NodeId } from '../../domain/ids.ts';
+import { poolsOf } from '../../domain/node.ts';
+import type { NodeMessage, Register, SchedulerToNode } from '../../protocol/node-wire.ts';
+import type { ConnId } from '../../protocol/supervisor-pool.ts';
+import {
+  cellOfNode,
+  type NodeHeartbeatReply,
+  type NodeRegister,
+  type NodeRegisterReply,
+} from '../../registry/registry.ts';
+import type { PoolEnv } from './pool-env.ts';
+
+/** Jobs handed to a node that gained room, in one call; the next heartbeat goes on. */
+const CLAIM_LIMIT = 16;
+const RETRY_MS = 250;
+
+type Phase = 'registering' | 'registered' | 'gone';
+
+const refs = (list: readonly { job_id: string; attempt: number }[] | undefined): AttemptRef[] =>
+  (list ?? []).map((r) => ({ jobId: r.job_id as JobId, attempt: r.attempt }));
+const wire = (list: readonly AttemptRef[]) =>
+  list.map((r) => ({ job_id: r.jobId as string, attempt: r.attempt }));
+
+export class NodeActor {
+  readonly id: NodeId;
+  readonly #env: PoolEnv;
+  readonly #cell: number;
+  #conn: ConnId = -1;
+  #register: Register | null = null;
+  #phase: Phase = 'gone';
+  #busy = false;
+  #waitingRegister = false;
+  #heartbeat: NodeMessage<'heartbeat'> | null = null;
+  #departure: { conn: ConnId; incarnation: number } | null = null;
+  /** When a failed call is tried again. */
+  retryAt: number | null = null;
+
+  constructor(id: NodeId, env: PoolEnv) {
+    this.id = id;
+    this.#env = env;
+    this.#cell = cellOfNode(id, env.config.cells);
+  }
+
+  /** Nothing is known or under way: the host may forget this actor. */
+  get idle(): boolean {
+    return this.#phase === 'gone' && !this.#busy && this.#departure === null;
+  }
+
+  #connection(conn: ConnId): string {
+    return `${this.#env.config.instanceId}/${conn}`;
+  }
+
+  #send(message: SchedulerToNode): void {
+    this.#env.effects.post({ type: 'node.send', conn: this.#conn, message });
+  }
+
+  register(conn: ConnId, register: Register, now: number): void {
+    this.#conn = conn;
+    this.#register = register;
+    this.#phase = 'registering';
+    this.#heartbeat = null;
+    this.#waitingRegister = true;
+    this.#next(now);
+  }
+
+  /** The thread that knew this node was restarted; its registration stands. */
+  adopt(conn: ConnId, register: Register): void {
+    this.#conn = conn;
+    this.#register = register;
+    this.#phase = 'registered';
+  }
+
+  heartbeat(conn: ConnId, heartbeat: NodeMessage<'heartbeat'>, now: number): void {
+    if (conn !== this.#conn) return;
+    this.#heartbeat = { ...this.#heartbeat, ...heartbeat };
+    if (this.#register !== null) this.#remember(heartbeat);
+    this.#next(now);
+  }
+
+  /** What a heartbeat changed must survive a new registration on its behalf. */
+  #remember(h: NodeMessage<'heartbeat'>): void {
+    const r = this.#register;
+    if (r === null) return;
+    const { languages, services, slots } = h;
+    this.#register = {
+      ...r,
+      // Named by a registration on its behalf, should the registry forget the node.
+      running: h.running,
+      ...(languages === undefined ? {} : { languages }),
+      ...(services === undefined ? {} : { services }),
+      ...(slots === undefined ? {} : { slots }),
+    };
+  }
+
+  drain(conn: ConnId): void {
+    if (conn !== this.#conn) return;
+    const args = { cell: this.#cell, nodeId: this.id };
+    this.#env.effects.call('nodeDrain', args, (o) => {
+      if (o.ok) this.#send({ type: 'state', state: 'draining', reason: 'asked by the node' });
+    });
+  }
+
+  gone(conn: ConnId, now: number): void {
+    if (conn !== this.#conn) return;
+    this.#departure = { conn, incarnation: this.#register?.incarnation ?? 0 };
+    this.#phase = 'gone';
+    this.#heartbeat = null;
+    this.#waitingRegister = false;
+    this.#next(now);
+  }
+
+  wake(now: number): void {
+    if (this.retryAt !== null && now >= this.retryAt) {
+      this.retryAt = null;
+      this.#next(now);
+    }
+  }
+
+  /** The most urgent thing not yet done, when nothing is under way. */
+  #next(now: number): void {
+    if (this.#busy || (this.retryAt !== null && now < this.retryAt)) return;
+    if (this.#departure !== null) this.#callOffline(this.#departure);
+    else if (this.#waitingRegister) this.#callRegister();
+    else if (this.#phase === 'registered' && this.#heartbeat !== null) this.#callHeartbeat();
+  }
+
+  #after(ok: boolean, now: number): void {
+    this.#busy = false;
+    this.retryAt = ok ? null : now + RETRY_MS;
+    if (ok) this.#next(now);
+  }
+
+  #callRegister(): void {
+    const r = this.#register;
+    if (r === null) return;
+    const pools = poolsOf(r);
+    if (!pools.ok) return;
+    const conn = this.#conn;
+    const args: NodeRegister = {
+      cell: this.#cell,
+      nodeId: this.id,
+      incarnation: r.incarnation,
+      instance: this.#env.config.instanceId,
+      connection: this.#connection(conn),
+      name: r.name ?? '',
+      version: r.version ?? '',
+      deployment: r.deployment ?? 'stable',
+      slots: r.slots,
+      pools: pools.pools,
+      services: (r.services ?? []).map((s) => ({ type: s.type, id: s.id })),
+      labels: JSON.stringify(r.labels ?? {}),
+      running: refs(r.running),
+    };
+    this.#busy = true;
+    this.#waitingRegister = false;
+    this.#env.effects.call('nodeRegister', args, (o, now) => {
+      if (!o.ok && conn === this.#conn && this.#phase !== 'gone') this.#waitingRegister = true;
+      if (o.ok && conn === this.#conn && this.#phase !== 'gone') this.#registered(o.value);
+      else if (o.ok && o.value.status === 'registered') this.#lost(o.value.lost, 'node_lost');
+      this.#after(o.ok, now);
+    });
+  }
+
+  #registered(reply: NodeRegisterReply): void {
+    if (reply.status === 'stale') {
+      this.#fence(this.#conn, reply.incarnation);
+      this.#phase = 'gone';
+      return;
+    }
+    const { config, log } = this.#env;
+    const again = this.#phase === 'registered';
+    this.#phase = 'registered';
+    this.#lost(reply.lost, 'node_lost');
+    if (reply.fenced !== undefined) this.#fenceOld(reply.fenced.connection);
+    if (again) return;
+    log.info('node.registered', { nodeId: this.id, slots: this.#register?.slots });
+    this.#send({
+      type: 'registered',
+      node_id: this.id,
+      instance_id: config.instanceId,
+      lease_ms: config.nodeTtlMs,
+      heartbeat_ms: config.heartbeatMs,
+      keep: wire(reply.keep),
+      drop: wire(reply.drop),
+    });
+  }
+
+  /** The older connection of this node, when it is one of ours. */
+  #fenceOld(connection: string): void {
+    const [instance, conn] = connection.split('/');
+    if (instance !== this.#env.config.instanceId || conn === undefined) return;
+    if (Number(conn) !== this.#conn) this.#fence(Number(conn), this.#register?.incarnation ?? 0);
+  }
+
+  #fence(conn: ConnId, incarnation: number): void {
+    const message = { type: 'fenced', node_id: this.id, incarnation } as const;
+    this.#env.log.warn('node.fenced', { nodeId: this.id, incarnation });
+    this.#env.effects.post({ type: 'node.send', conn, message });
+    this.#env.effects.post({ type: 'node.close', conn, code: 4409, reason: 'fenced' });
+  }
+
+  #callHeartbeat(): void {
+    const h = this.#heartbeat;
+    const r = this.#register;
+    if (h === null || r === null) return;
+    this.#heartbeat = null;
+    this.#busy = true;
+    const conn = this.#conn;
+    const load = Math.max(h.load?.cpu ?? 0, h.load?.gpu ?? 0, h.load?.mem ?? 0);
+    const pools = h.languages === undefined ? undefined : poolsOf({ ...r, languages: h.languages });
+    const args = {
+      cell: this.#cell,
+      nodeId: this.id,
+      incarnation: r.incarnation,
+      connection: this.#connection(conn),
+      running: refs(h.running),
+      ...(h.slots === undefined ? {} : { slots: h.slots }),
+      ...(pools?.ok === true ? { pools: pools.pools } : {}),
+      ...(h.services === undefined
+        ? {}
+        : { services: h.services.map((s) => ({ type: s.type, id: s.id })) }),
+      ...(h.state === undefined ? {} : { state: h.state }),
+      ...(h.load === undefined ? {} : { load }),
+    };
+    this.#env.effects.call('nodeHeartbeat', args, (o, now) => {
+      if (o.ok && conn === this.#conn && this.#phase === 'registered') this.#heard(o.value);
+      else if (!o.ok && this.#heartbeat === null && this.#phase === 'registered') this.#heartbeat = h;
+      this.#after(o.ok, now);
+    });
+  }
+
+  #heard(reply: NodeHeartbeatReply): void {
+    if (reply.status === 'unknown') {
+      // The registry was emptied; the socket is proof enough that the node lives.
+      this.#waitingRegister = true;
+      return;
+    }
+    if (reply.status === 'fenced') {
+      this.#fence(this.#conn, reply.incarnation);
+      this.#phase = 'gone';
+      return;
+    }
+    for (const ref of reply.cancel) {
+      this.#send({ type: 'cancel', job_id: ref.jobId, attempt: ref.attempt, reason: 'ended' });
+    }
+    this.#lost(reply.lost, 'denied');
+    if (reply.changed && (reply.state === 'ready' || reply.state === 'degraded' || reply.state === 'draining')) {
+      this.#send({ type: 'state', state: reply.state, reason: `the node is ${reply.state}` });
+    }
+    if (reply.claim) this.#claim();
+  }
+
+  #claim(): void {
+    const args = { cell: this.#cell, nodeId: this.id, limit: CLAIM_LIMIT };
+    this.#env.effects.call('queueClaim', args, (o) => {
+      if (!o.ok) return;
+      for (const assignment of o.value.handed) {
+        this.#env.effects.post({ type: 'job.assigned', assignment });
+      }
+    });
+  }
+
+  #callOffline(d: { conn: ConnId; incarnation: number }): void {
+    this.#busy = true;
+    const args = {
+      cell: this.#cell,
+      nodeId: this.id,
+      incarnation: d.incarnation,
+      connection: this.#connection(d.conn),
+    };
+    this.#env.effects.call('nodeOffline', args, (o, now) => {
+      if (o.ok) this.#departure = null;
+      if (o.ok && o.value.status === 'offline') {
+        this.#env.log.warn('node.offline', { nodeId: this.id, lost: o.value.lost.length });
+        this.#lost(o.value.lost, 'node_lost');
+      }
+      this.#after(o.ok, now);
+    });
+  }
+
+  #lost(list: readonly AttemptRef[], loss: 'node_lost' | 'denied'): void {
+    for (const ref of list) {
+      this.#env.effects.post({ type: 'job.lost', nodeId: this.id, ref, loss });
+    }
+  }
+
+  /** Tells the node that this instance leaves. */
+  leave(deadlineMs: number): void {
+    if (this.#phase === 'registered') this.#send({ type: 'drain', deadline_ms: deadlineMs });
+  }
+
+}

@@ -1,0 +1,156 @@
+/**
+ * Runs the actors of one thread: a bounded mailbox, turns of bounded work, a clock that wakes them,
+ * and their effects carried out.
+ *
+ * Thread: pool. Owns: the mailbox, registry calls under way.
+ * Bounds: mailbox ≤ the port's credit (`port-credit-max`) plus messages bounded elsewhere;
+ * ≤ `TURN_MAX` messages a turn.
+ */
+import { SchedulerError, type ErrorBody } from '../../domain/errors.ts';
+import type { Clock, TimerHandle } from '../../platform/clock.ts';
+import { TypedPort, type RawPort } from '../../protocol/port.ts';
+import type { PoolToSupervisor, SupervisorToPool } from '../../protocol/supervisor-pool.ts';
+import type { Registry } from '../../registry/registry.ts';
+import type { Done, Effects } from '../effects.ts';
+import type { PoolHost } from './pool-host.ts';
+
+/** Messages handled before other events of the thread (Redis replies, timers) get their turn. */
+const TURN_MAX = 256;
+
+export interface RuntimeOptions {
+  readonly raw: RawPort;
+  readonly creditMax: number;
+  readonly clock: Clock;
+  readonly later: (fn: () => void) => void;
+  readonly registry: Registry;
+  /** A bug: the thread must end. */
+  readonly fail: (error: unknown) => void;
+}
+
+export class PoolRuntime implements Effects {
+  readonly #options: RuntimeOptions;
+  readonly #port: TypedPort<PoolToSupervisor, SupervisorToPool>;
+  #host: PoolHost | null = null;
+  #mailbox: SupervisorToPool[] = [];
+  #head = 0;
+  #replies: ((now: number) => void)[] = [];
+  #scheduled = false;
+  #timer: TimerHandle | undefined;
+  #timerAt = Infinity;
+
+  constructor(options: RuntimeOptions) {
+    this.#options = options;
+    this.#port = new TypedPort(options.raw, {
+      creditMax: options.creditMax,
+      later: options.later,
+      receive: (messages) => {
+        for (const m of messages) this.#mailbox.push(m);
+        this.#schedule();
+      },
+      writable: () => {
+        this.#schedule();
+      },
+    });
+  }
+
+  get mailbox(): number {
+    return this.#mailbox.length - this.#head;
+  }
+
+  start(host: PoolHost): void {
+    this.#host = host;
+    this.#schedule();
+  }
+
+  post(message: PoolToSupervisor, transfer?: readonly ArrayBuffer[]): void {
+    this.#port.post(message, transfer);
+  }
+
+  call<K extends keyof Registry>(
+    op: K,
+    args: Parameters<Registry[K]>[0],
+    done: Done<Awaited<ReturnType<Registry[K]>>>,
+  ): void {
+    // One signature for all operations; the union of methods is not callable as such.
+    const method = this.#options.registry[op] as unknown as (
+      a: typeof args,
+    ) => Promise<Awaited<ReturnType<Registry[K]>>>;
+    method(args).then(
+      (value) => {
+        this.#reply((now) => {
+          done({ ok: true, value }, now);
+        });
+      },
+      (error: unknown) => {
+        this.#reply((now) => {
+          done({ ok: false, error: environment(error) }, now);
+        });
+      },
+    );
+  }
+
+  #reply(fn: (now: number) => void): void {
+    this.#replies.push(fn);
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#options.later(() => {
+      this.#scheduled = false;
+      try {
+        this.#turn();
+      } catch (error) {
+        this.#options.fail(error);
+      }
+    });
+  }
+
+  #turn(): void {
+    const host = this.#host;
+    if (host === null) return;
+    const now = this.#options.clock.monoMs();
+    const replies = this.#replies;
+    this.#replies = [];
+    for (const reply of replies) reply(now);
+    let n = 0;
+    while (n < TURN_MAX && this.#head < this.#mailbox.length && this.#port.writable) {
+      const m = this.#mailbox[this.#head++];
+      n += 1;
+      if (m !== undefined) host.handle(m, now);
+    }
+    if (this.#head === this.#mailbox.length) {
+      this.#mailbox = [];
+      this.#head = 0;
+    }
+    this.#port.consumed(n);
+    if (host.wakeAt <= now) host.wake(now);
+    host.flush(now);
+    this.#port.flush();
+    if (this.#mailbox.length > 0 && this.#port.writable) this.#schedule();
+    this.#arm(host.wakeAt, now);
+  }
+
+  #arm(at: number, now: number): void {
+    if (at >= this.#timerAt && this.#timerAt > now) return;
+    this.#options.clock.clear(this.#timer);
+    this.#timerAt = at;
+    this.#timer = this.#options.clock.setTimer(Math.max(1, at - now), () => {
+      this.#timerAt = Infinity;
+      this.#schedule();
+    });
+  }
+
+  close(): void {
+    this.#options.clock.clear(this.#timer);
+    this.#port.flush();
+    this.#port.close();
+  }
+}
+
+/** Only a failing environment is an outcome; anything else is a bug and ends the thread. */
+function environment(error: unknown): ErrorBody {
+  if (error instanceof SchedulerError) return error.body;
+  throw error;
+}

@@ -1,0 +1,124 @@
+/**
+ * Entry of an actor thread: one long-running task of the thread pool for each life of the thread.
+ * Builds the real clock, Redis connection and registry, and runs the actors until told to end.
+ *
+ * Thread: pool.
+ */
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { getHeapStatistics } from 'node:v8';
+import type { MessagePort } from 'node:worker_threads';
+import { BufferPool } from '../../audio/utterance-buffer.ts';
+import { systemClock } from '../../platform/clock.ts';
+import { createLogger, type LogLevel } from '../../platform/logger.ts';
+import { systemRandom } from '../../platform/random.ts';
+import { closeRedis, connectRedis, whenReady } from '../../platform/redis.ts';
+import type { RawPort } from '../../protocol/port.ts';
+import type { ThreadStats } from '../../protocol/supervisor-pool.ts';
+import { createRedisRegistry } from '../../registry/redis-registry.ts';
+import type { RegistryTiming } from '../../registry/registry.ts';
+import type { PoolConfig } from './pool-env.ts';
+import { PoolHost } from './pool-host.ts';
+import { PoolRuntime } from './pool-runtime.ts';
+import { LatencyHistogram, PoolStats } from './pool-stats.ts';
+
+export interface PoolThreadTask {
+  readonly port: MessagePort;
+  readonly thread: number;
+  readonly cells: readonly number[];
+  readonly config: PoolConfig;
+  readonly timing: RegistryTiming;
+  readonly redisUrl: string;
+  readonly redisTimeoutMs: number;
+  readonly creditMax: number;
+  readonly logLevel: LogLevel;
+}
+
+const STATS_MS = 1000;
+/** Freed utterance buffers kept for use again: what a few hundred sessions cut in a second. */
+const BUFFERS_KEPT = 64 * 1024 * 1024;
+
+export default async function poolThread(task: PoolThreadTask): Promise<void> {
+  const log = createLogger({ level: task.logLevel, fields: { thread: task.thread } });
+  const redis = connectRedis(task.redisUrl, 'commands', {
+    name: `dragoman-pool-${task.thread}`,
+    commandTimeoutMs: task.redisTimeoutMs,
+    random: systemRandom,
+    log,
+  });
+  await whenReady(redis, task.redisTimeoutMs, systemClock);
+  const scripts: Record<string, LatencyHistogram> = {};
+  const registry = createRedisRegistry({
+    redis,
+    cells: task.config.cells,
+    timing: task.timing,
+    nowMs: () => systemClock.monoMs(),
+    observe: (script, ms) => {
+      (scripts[script] ??= new LatencyHistogram()).observe(ms);
+    },
+  });
+  const lag = monitorEventLoopDelay({ resolution: 10 });
+  lag.enable();
+  await new Promise<void>((resolve, reject) => {
+    const runtime = new PoolRuntime({
+      raw: rawPort(task.port, resolve),
+      creditMax: task.creditMax,
+      clock: systemClock,
+      later: (fn) => setImmediate(fn),
+      registry,
+      fail: reject,
+    });
+    const buffers = new BufferPool(BUFFERS_KEPT);
+    const stats = new PoolStats();
+    const env = { config: task.config, effects: runtime, random: systemRandom, buffers, stats, log };
+    const host = new PoolHost(env, task.cells, systemClock.monoMs());
+    const report = () => {
+      runtime.post({ type: 'stats', stats: sample(host, runtime, buffers, stats, scripts, lag) });
+      systemClock.setTimer(STATS_MS, report);
+    };
+    report();
+    runtime.start(host);
+  });
+  closeRedis(redis);
+}
+
+function rawPort(port: MessagePort, closed: () => void): RawPort {
+  port.on('close', closed);
+  return {
+    postMessage: (value, transfer) => {
+      port.postMessage(value, transfer as ArrayBuffer[]);
+    },
+    on: (event, listener) => port.on(event, listener),
+    close: () => {
+      port.close();
+    },
+  };
+}
+
+function sample(
+  host: PoolHost,
+  runtime: PoolRuntime,
+  buffers: BufferPool,
+  stats: PoolStats,
+  scripts: Readonly<Record<string, LatencyHistogram>>,
+  lag: ReturnType<typeof monitorEventLoopDelay>,
+): ThreadStats {
+  const submits = host.submitTotals;
+  // The monitor measures whole intervals: its own resolution is not lag.
+  const ms = (ns: number) => Math.max(0, (Number.isFinite(ns) ? ns : 0) / 1e6 - 10);
+  const result = {
+    ...stats,
+    sessions: host.sessions,
+    inFlight: host.inFlight,
+    audioBytes: buffers.usedBytes,
+    mailbox: runtime.mailbox,
+    heapBytes: getHeapStatistics().used_heap_size,
+    submitCalls: submits.calls,
+    submittedJobs: submits.jobs,
+    registryErrors: submits.errors,
+    scripts,
+    lagP99Ms: ms(lag.percentile(99)),
+    lagMaxMs: ms(lag.max),
+  };
+  lag.reset();
+  return result;
+}

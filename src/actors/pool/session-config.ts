@@ -1,0 +1,35 @@
+/**
+ * What a session was asked to be, as it is kept in the registry so that any owner can go on.
+ *
+ * Thread: pool. Pure.
+ */
+import { bytesPerMsMax } from '../../audio/format.ts';
+import type { Start } from '../../protocol/client-wire.ts';
+import type { SegmenterConfig } from './segmenter.ts';
+import type { PoolConfig } from './pool-env.ts';
+
+export interface SessionConfig {
+  readonly start: Start;
+  readonly tenant: string;
+  /** Cell of its jobs. */
+  readonly cell: number;
+}
+
+/** Largest utterance whatever its duration: 15 s of 48 kHz stereo is 2.9 MB. */
+const UTTERANCE_BYTES_MAX = 8 * 1024 * 1024;
+
+/** The segmenter's settings: the session's own within the server's bounds. */
+export function segmenterConfig(start: Start, config: PoolConfig): SegmenterConfig {
+  const own = start.endpointing;
+  const maxUtteranceMs = Math.min(own?.max_utterance_ms ?? config.maxUtteranceMs, 60_000);
+  return {
+    mode: own?.mode === 'manual' ? 'manual' : 'pause',
+    pauseMs: own?.pause_ms ?? config.pauseMs,
+    maxUtteranceMs,
+    minUtteranceMs: Math.min(own?.min_utterance_ms ?? config.minUtteranceMs, maxUtteranceMs),
+    bytesMax: Math.min(
+      UTTERANCE_BYTES_MAX,
+      Math.ceil(bytesPerMsMax(start.audio) * maxUtteranceMs) + 4096,
+    ),
+  };
+}

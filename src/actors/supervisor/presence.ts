@@ -1,0 +1,63 @@
+/**
+ * Says in the registry that this instance lives, and watches whether the registry answers at all.
+ *
+ * Thread: supervisor. Owns: one timer. Bounds: one call under way.
+ */
+import type { InstanceId } from '../../domain/ids.ts';
+import type { Clock, TimerHandle } from '../../platform/clock.ts';
+import type { Logger } from '../../platform/logger.ts';
+import type { RegistryViews } from '../../registry/registry.ts';
+
+export interface PresenceOptions {
+  readonly views: RegistryViews;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly instance: InstanceId;
+  readonly ttlMs: number;
+  readonly address: () => string;
+  readonly version: string;
+  readonly sessions: () => number;
+}
+
+export class Presence {
+  readonly #options: PresenceOptions;
+  readonly #startedAtMs: number;
+  #timer: TimerHandle | undefined;
+  #stopped = false;
+  /** Why the registry cannot be reached; null: it answers. */
+  trouble: string | null = 'not asked yet';
+
+  constructor(options: PresenceOptions) {
+    this.#options = options;
+    this.#startedAtMs = options.clock.wallMs();
+  }
+
+  async beat(): Promise<void> {
+    const { views, instance, ttlMs, address, version, sessions, log, clock } = this.#options;
+    const before = this.trouble;
+    try {
+      await views.instanceHeartbeat({
+        instance,
+        ttlMs,
+        startedAtMs: this.#startedAtMs,
+        address: address(),
+        version,
+        sessions: sessions(),
+      });
+      this.trouble = null;
+      if (before !== null) log.info('registry.reachable');
+    } catch (error) {
+      this.trouble = error instanceof Error ? error.message : String(error);
+      if (before === null) log.error('registry.unreachable', { reason: this.trouble });
+    }
+    if (!this.#stopped) {
+      // A third of the lease: two beats may be lost before others take us for dead.
+      this.#timer = clock.setTimer(ttlMs / 3, () => void this.beat());
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#options.clock.clear(this.#timer);
+  }
+}

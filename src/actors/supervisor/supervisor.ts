@@ -1,0 +1,370 @@
+/**
+ * Routes between sockets and actor threads, and keeps the threads alive. It decides nothing about
+ * sessions or jobs; it knows which connection carries which session and which thread places it.
+ *
+ * Thread: supervisor. Owns: the tables below (written only here).
+ * Bounds: one entry a connection (`sessions-max`, nodes) and a session waiting for its client.
+ */
+import { assertNever } from '../../domain/assert.ts';
+import { errorBody, type ErrorBody } from '../../domain/errors.ts';
+import {
+  parseJobId,
+  poolFor,
+  sessionId,
+  SESSION_RANDOM_LEN,
+  type NodeId,
+  type SessionId,
+} from '../../domain/ids.ts';
+import type { Gateway, GatewayEvents, Offer } from '../../gateway/gateway.ts';
+import type { Logger } from '../../platform/logger.ts';
+import type { Random } from '../../platform/random.ts';
+import type { ClientMessage, Start } from '../../protocol/client-wire.ts';
+import type { NodeMessage, Register } from '../../protocol/node-wire.ts';
+import { resultSeqOf } from '../../protocol/result-frame.ts';
+import type {
+  AttemptMessage,
+  ClientControl,
+  ConnId,
+  PoolToSupervisor,
+} from '../../protocol/supervisor-pool.ts';
+import type { Placement } from './placement.ts';
+import type { ThreadHandle } from './thread-handle.ts';
+
+interface ClientRoute {
+  readonly session: SessionId;
+  readonly thread: ThreadHandle;
+  /** `ready` or `resumed` was sent. */
+  bound: boolean;
+  receivedTo: number;
+  deliveredSeq: number;
+  stopping: boolean;
+  held: boolean;
+}
+
+interface NodeRoute {
+  readonly nodeId: NodeId;
+  readonly thread: ThreadHandle;
+  register: Register;
+}
+
+export interface SupervisorOptions {
+  readonly threads: readonly ThreadHandle[];
+  readonly placement: Placement;
+  readonly random: Random;
+  readonly log: Logger;
+  /** Why new connections are refused now, else null. */
+  readonly admission: () => ErrorBody | null;
+}
+
+export class Supervisor implements GatewayEvents {
+  readonly #options: SupervisorOptions;
+  #gateway: Gateway | null = null;
+  readonly #clients = new Map<ConnId, ClientRoute>();
+  /** Every session an actor thread here has; null: its client is away. */
+  readonly #sessions = new Map<SessionId, ConnId | null>();
+  readonly #nodeConns = new Map<ConnId, NodeRoute>();
+  readonly #nodes = new Map<NodeId, ConnId>();
+  #drainedThreads = 0;
+  /** Called when every thread has nothing in flight after a drain began. */
+  onDrained: () => void = () => undefined;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+  }
+
+  attach(gateway: Gateway): void {
+    this.#gateway = gateway;
+  }
+
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
+  #threadOf(session: SessionId): ThreadHandle {
+    const thread = this.#options.threads[this.#options.placement.ofSession(session)];
+    if (thread === undefined) throw new RangeError('placement beyond the threads');
+    return thread;
+  }
+
+  // --- from sockets: clients -----------------------------------------------------------------
+
+  admission(): ErrorBody | null {
+    return this.#options.admission();
+  }
+
+  #route(conn: ConnId, session: SessionId): ClientRoute {
+    const route: ClientRoute = {
+      session,
+      thread: this.#threadOf(session),
+      bound: false,
+      receivedTo: 0,
+      deliveredSeq: -1,
+      stopping: false,
+      held: false,
+    };
+    this.#clients.set(conn, route);
+    return route;
+  }
+
+  clientStart(conn: ConnId, start: Start, tenant: string): void {
+    const pool = poolFor(start.src, start.tgt, start.auto_langs);
+    if (!pool.ok) {
+      this.#gateway?.refuseClient(conn, errorBody('unsupported_pair', pool.reason));
+      return;
+    }
+    const session = sessionId(pool.pool, this.#options.random.id(SESSION_RANDOM_LEN));
+    const route = this.#route(conn, session);
+    route.thread.post({ type: 'session.open', conn, session, start, tenant });
+  }
+
+  clientResume(conn: ConnId, resume: ClientMessage<'resume'>): void {
+    const session = resume.session_id as SessionId;
+    const route = this.#route(conn, session);
+    route.deliveredSeq = resume.result_seq;
+    route.thread.post({
+      type: 'session.resume',
+      conn,
+      session,
+      token: resume.resume_token,
+      resultSeq: resume.result_seq,
+    });
+  }
+
+  clientAudio(conn: ConnId, offset: number, data: Uint8Array): Offer {
+    const route = this.#clients.get(conn);
+    if (route === undefined) return 'taken';
+    if (route.held || !route.thread.audio(conn, offset, data)) return 'full';
+    route.receivedTo = Math.max(route.receivedTo, offset + data.length);
+    return 'taken';
+  }
+
+  clientControl(conn: ConnId, message: ClientControl): Offer {
+    const route = this.#clients.get(conn);
+    if (route === undefined) return 'taken';
+    const { session, thread } = route;
+    if (!thread.send(conn, { type: 'client.message', conn, session, message })) return 'full';
+    if (message.type === 'stop') route.stopping = true;
+    return 'taken';
+  }
+
+  clientGone(conn: ConnId): void {
+    const route = this.#clients.get(conn);
+    if (route === undefined) return;
+    this.#clients.delete(conn);
+    if (this.#sessions.get(route.session) === conn) this.#sessions.set(route.session, null);
+    route.thread.post({ type: 'client.gone', conn, session: route.session });
+  }
+
+  // --- from sockets: nodes -------------------------------------------------------------------
+
+  nodeRegister(conn: ConnId, register: Register): void {
+    const { random, placement, threads } = this.#options;
+    const nodeId = (register.node_id ?? `node-${random.id(12)}`) as NodeId;
+    const thread = threads[placement.ofNode(nodeId)];
+    if (thread === undefined) return;
+    this.#nodeConns.set(conn, { nodeId, thread, register });
+    this.#nodes.set(nodeId, conn);
+    thread.post({ type: 'node.register', conn, nodeId, register });
+  }
+
+  nodeHeartbeat(conn: ConnId, heartbeat: NodeMessage<'heartbeat'>): Offer {
+    const route = this.#nodeConns.get(conn);
+    if (route === undefined) return 'taken';
+    const { nodeId, thread } = route;
+    return thread.send(conn, { type: 'node.heartbeat', conn, nodeId, heartbeat }) ? 'taken' : 'full';
+  }
+
+  nodeDrain(conn: ConnId): void {
+    const route = this.#nodeConns.get(conn);
+    route?.thread.post({ type: 'node.drain', conn, nodeId: route.nodeId });
+  }
+
+  nodeAttempt(conn: ConnId, message: AttemptMessage, output: Uint8Array | null): Offer {
+    const route = this.#nodeConns.get(conn);
+    const address = parseJobId(message.job_id);
+    if (route === undefined || address === undefined) return 'taken';
+    const thread = this.#threadOf(address.session);
+    // A buffer of its own, because views on a socket's chunk cannot be transferred.
+    const copy = output === null ? null : new ArrayBuffer(output.length);
+    if (copy !== null && output !== null) new Uint8Array(copy).set(output);
+    const m = { type: 'attempt', nodeId: route.nodeId, message, output: copy } as const;
+    return thread.send(conn, m, copy === null ? [] : [copy]) ? 'taken' : 'full';
+  }
+
+  nodeGone(conn: ConnId): void {
+    const route = this.#nodeConns.get(conn);
+    if (route === undefined) return;
+    this.#nodeConns.delete(conn);
+    if (this.#nodes.get(route.nodeId) === conn) this.#nodes.delete(route.nodeId);
+    route.thread.post({ type: 'node.gone', conn, nodeId: route.nodeId });
+  }
+
+  // --- from actor threads --------------------------------------------------------------------
+
+  /** Sockets that were told `full` may go on, unless their session is held. */
+  room(conns: ReadonlySet<ConnId>): void {
+    this.#gateway?.resumeReading([...conns].filter((c) => this.#clients.get(c)?.held !== true));
+  }
+
+  receive(thread: ThreadHandle, m: PoolToSupervisor): void {
+    switch (m.type) {
+      case 'client.send':
+        this.#gateway?.sendClient(m.conn, m.message);
+        return;
+      case 'client.frame':
+        this.#frame(m.conn, new Uint8Array(m.frame));
+        return;
+      case 'client.close':
+        this.#gateway?.closeClient(m.conn, m.code, m.reason);
+        return;
+      case 'client.refuse':
+        this.#gateway?.refuseClient(m.conn, m.error);
+        return;
+      case 'client.hold':
+        this.#hold(m.conn, m.hold);
+        return;
+      case 'session.bound':
+        this.#bound(m.conn, m.session);
+        return;
+      case 'session.closed':
+        this.#sessions.delete(m.session);
+        return;
+      case 'slab.return':
+        thread.slabBack(m.slab);
+        return;
+      case 'node.send':
+        this.#gateway?.sendNode(m.conn, m.message);
+        return;
+      case 'node.close':
+        this.#gateway?.closeNode(m.conn, m.code, m.reason);
+        return;
+      case 'node.tell': {
+        const conn = this.#nodes.get(m.nodeId);
+        if (conn !== undefined) this.#gateway?.sendNode(conn, m.message);
+        return;
+      }
+      case 'job.send':
+        this.#sendJob(thread, m);
+        return;
+      case 'job.assigned':
+      case 'job.lost':
+      case 'job.rescued':
+        this.#routeJob(m);
+        return;
+      case 'stats':
+        thread.stats = m.stats;
+        return;
+      case 'drained':
+        this.#drainedThreads += 1;
+        if (this.#drainedThreads === this.#options.threads.length) this.onDrained();
+        return;
+      default:
+        assertNever(m, 'PoolToSupervisor');
+    }
+  }
+
+  #frame(conn: ConnId, frame: Uint8Array): void {
+    const route = this.#clients.get(conn);
+    if (route !== undefined) route.deliveredSeq = Math.max(route.deliveredSeq, resultSeqOf(frame));
+    this.#gateway?.sendClientFrame(conn, frame);
+  }
+
+  #hold(conn: ConnId, hold: boolean): void {
+    const route = this.#clients.get(conn);
+    if (route === undefined) return;
+    route.held = hold;
+    if (!hold) this.#gateway?.resumeReading([conn]);
+  }
+
+  #bound(conn: ConnId, session: SessionId): void {
+    const older = this.#sessions.get(session);
+    const route = this.#clients.get(conn);
+    this.#sessions.set(session, route === undefined ? null : conn);
+    if (route !== undefined) route.bound = true;
+    if (older === undefined || older === null || older === conn) return;
+    this.#clients.delete(older);
+    const error = errorBody('fenced', 'the session was resumed on another connection');
+    this.#gateway?.refuseClient(older, error);
+  }
+
+  #sendJob(thread: ThreadHandle, m: Extract<PoolToSupervisor, { type: 'job.send' }>): void {
+    const { life } = thread;
+    const { jobId, attempt, buffer } = m;
+    const done = (ok: boolean) => {
+      if (thread.life === life) {
+        thread.post({ type: 'job.sent', jobId, attempt, buffer, ok }, [buffer]);
+      }
+    };
+    const conn = this.#nodes.get(m.nodeId);
+    if (conn === undefined || this.#gateway === null) done(false);
+    else this.#gateway.sendNodeFrame(conn, new Uint8Array(buffer, m.start, m.end - m.start), done);
+  }
+
+  #routeJob(m: Extract<PoolToSupervisor, { type: 'job.assigned' | 'job.lost' | 'job.rescued' }>): void {
+    const id =
+      m.type === 'job.assigned'
+        ? m.assignment.jobId
+        : m.type === 'job.lost'
+          ? m.ref.jobId
+          : m.rescue.jobId;
+    const address = parseJobId(id);
+    if (address !== undefined) this.#threadOf(address.session).post(m);
+  }
+
+  // --- lives of threads ----------------------------------------------------------------------
+
+  /** A thread ended: connections whose handshake it had not answered can only start over. */
+  threadDown(thread: ThreadHandle): void {
+    const error = errorBody('internal', 'a thread failed during the handshake; connect again');
+    for (const [conn, route] of [...this.#clients]) {
+      if (route.thread === thread && !route.bound) this.#gateway?.refuseClient(conn, error);
+      // Its hold, if any, died with the thread.
+      route.held = route.thread === thread ? false : route.held;
+    }
+  }
+
+  /** The thread lives again: give it back its nodes and sessions. */
+  threadUp(thread: ThreadHandle): void {
+    for (const [conn, route] of this.#nodeConns) {
+      const { nodeId, register } = route;
+      if (route.thread === thread) thread.post({ type: 'node.adopt', conn, nodeId, register });
+    }
+    let adopted = 0;
+    for (const [session, conn] of this.#sessions) {
+      if (this.#threadOf(session) !== thread) continue;
+      const route = conn === null ? undefined : this.#clients.get(conn);
+      adopted += 1;
+      thread.post({
+        type: 'session.adopt',
+        conn,
+        session,
+        receivedTo: route?.receivedTo ?? 0,
+        deliveredSeq: route?.deliveredSeq ?? -1,
+        stopping: route?.stopping ?? false,
+      });
+    }
+    this.#options.log.info('thread.up', { thread: thread.index, life: thread.life, sessions: adopted });
+  }
+
+  // --- leaving -------------------------------------------------------------------------------
+
+  /** Tells clients to go, has open utterances cut and persisted; `onDrained` when all have ended. */
+  drain(deadlineMs: number): void {
+    this.#drainedThreads = 0;
+    const { random, threads } = this.#options;
+    for (const conn of this.#clients.keys()) {
+      // Spread over half the time left, so that they do not all reconnect at once.
+      const reconnect_after_ms = random.int(Math.max(1, Math.min(5000, deadlineMs / 2)));
+      this.#gateway?.sendClient(conn, { type: 'goaway', deadline_ms: deadlineMs, reconnect_after_ms });
+    }
+    for (const thread of threads) thread.post({ type: 'drain', deadlineMs });
+  }
+
+  /** After the drain: nodes are told to go elsewhere. */
+  dismissNodes(): void {
+    for (const conn of this.#nodeConns.keys()) {
+      this.#gateway?.sendNode(conn, { type: 'drain', deadline_ms: 0 });
+      this.#gateway?.closeNode(conn, 1012, 'restarting');
+    }
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * The supervisor's end of one actor thread: its port, its slabs, its lives.
+ *
+ * Thread: supervisor. Owns: the port, the slabs not with the thread, connections waiting for room.
+ * Bounds: `slab-count` slabs; `port-credit-max` unread messages.
+ */
+import { SlabWriter } from '../../audio/slab.ts';
+import type { Clock } from '../../platform/clock.ts';
+import { TypedPort, type RawPort } from '../../protocol/port.ts';
+import type { ConnId, PoolToSupervisor, SupervisorToPool, ThreadStats } from '../../protocol/supervisor-pool.ts';
+import { addStats, emptyStats } from './thread-totals.ts';
+
+/** Audio waits this long for company before its slab leaves; a control message takes it along. */
+const SLAB_MS = 5;
+
+export interface ThreadOptions {
+  readonly index: number;
+  readonly slabCount: number;
+  readonly creditMax: number;
+  readonly clock: Clock;
+  readonly later: (fn: () => void) => void;
+  readonly receive: (thread: number, message: PoolToSupervisor) => void;
+  /** Connections that were told `full` may offer again. */
+  readonly room: (conns: ReadonlySet<ConnId>) => void;
+}
+
+export class ThreadHandle {
+  readonly index: number;
+  readonly #options: ThreadOptions;
+  #port: TypedPort<SupervisorToPool, PoolToSupervisor> | null = null;
+  #slabs: SlabWriter;
+  #flushSet = false;
+  readonly #waiting = new Set<ConnId>();
+  #past: ThreadStats = emptyStats();
+  #present: ThreadStats = emptyStats();
+  /** Rises with each life, so that what belongs to an ended one is told apart. */
+  life = 0;
+
+  constructor(options: ThreadOptions) {
+    this.index = options.index;
+    this.#options = options;
+    this.#slabs = this.#newSlabs();
+  }
+
+  get up(): boolean {
+    return this.#port !== null;
+  }
+
+  get stats(): ThreadStats {
+    return addStats(this.#past, this.#present);
+  }
+
+  set stats(present: ThreadStats) {
+    this.#present = present;
+  }
+
+  get slabs(): { total: number; free: number } {
+    return { total: this.#slabs.total, free: this.#slabs.free };
+  }
+
+  #newSlabs(): SlabWriter {
+    return new SlabWriter(this.#options.slabCount, (slab, entries) => {
+      this.#port?.post({ type: 'slab', slab, entries }, [slab]);
+    });
+  }
+
+  /** A life begins. */
+  connect(raw: RawPort): void {
+    const { creditMax, later, receive } = this.#options;
+    this.life += 1;
+    this.#port = new TypedPort(raw, {
+      creditMax,
+      later,
+      receive: (messages) => {
+        for (const m of messages) receive(this.index, m);
+        this.#port?.consumed(messages.length);
+      },
+      writable: () => {
+        this.#roomAgain();
+      },
+    });
+    this.#roomAgain();
+  }
+
+  /** The thread ended; slabs and buffers it had are gone with it. */
+  disconnect(): void {
+    this.#port?.close();
+    this.#port = null;
+    this.#slabs = this.#newSlabs();
+    this.#past = this.stats;
+    this.#present = emptyStats();
+  }
+
+  audio(conn: ConnId, offset: number, data: Uint8Array): boolean {
+    if (this.#port?.ready() !== true || !this.#slabs.write(conn, offset, data)) {
+      this.#waiting.add(conn);
+      return false;
+    }
+    if (!this.#flushSet) {
+      this.#flushSet = true;
+      this.#options.clock.setTimer(SLAB_MS, () => {
+        this.#flushSet = false;
+        this.#slabs.flush();
+      });
+    }
+    return true;
+  }
+
+  /** A message of a connection's; `full` when the thread has not kept up. */
+  send(conn: ConnId, message: SupervisorToPool, transfer?: readonly ArrayBuffer[]): boolean {
+    // Audio written before this message must stay before it.
+    this.#slabs.flush();
+    if (this.#port?.send(message, transfer) === 'sent') return true;
+    this.#waiting.add(conn);
+    return false;
+  }
+
+  /** A message whose number something else bounds. Audio written before it stays before it. */
+  post(message: SupervisorToPool, transfer?: readonly ArrayBuffer[]): void {
+    this.#slabs.flush();
+    this.#port?.post(message, transfer);
+  }
+
+  slabBack(slab: ArrayBuffer): void {
+    this.#slabs.release(slab);
+    this.#roomAgain();
+  }
+
+  #roomAgain(): void {
+    if (this.#waiting.size === 0) return;
+    const waiting = new Set(this.#waiting);
+    this.#waiting.clear();
+    this.#options.room(waiting);
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * What the registry is asked and answers about sessions and their results; see registry.ts.
+ *
+ * Thread: any. Pure.
+ */
+import type { InstanceId, SessionId } from '../domain/ids.ts';
+import type { EndState } from '../domain/job.ts';
+
+export interface SessionOpen {
+  readonly session: SessionId;
+  readonly owner: InstanceId;
+  readonly epoch: number;
+  readonly tokenHash: string;
+  readonly tenant: string;
+  readonly order: 'strict' | 'relaxed';
+  /** Packed `SessionConfig`. */
+  readonly config: Uint8Array;
+  readonly nextUtterance: number;
+  readonly audioOffset: number;
+  /**
+   * Opened again after Redis lost it: utterances below this have a result that the client has, and
+   * `nextSeq` is the next `result_seq` of a relaxed session. A new session leaves both out (0).
+   */
+  readonly doneBelow?: number;
+  readonly nextSeq?: number;
+}
+export interface SessionOpenReply {
+  readonly status: 'opened' | 'exists';
+}
+
+/** Moves the cursor of what is durable. Never backwards. */
+export interface SessionAdvance {
+  readonly session: SessionId;
+  readonly epoch: number;
+  readonly nextUtterance: number;
+  readonly audioOffset: number;
+  readonly turnId: number;
+}
+export interface SessionAdvanceReply {
+  readonly status: 'ok' | 'fenced' | 'unknown';
+}
+
+export interface SessionResume {
+  readonly session: SessionId;
+  readonly owner: InstanceId;
+  /** Hash of the token shown; null when the instance takes up its own session again. */
+  readonly tokenHash: string | null;
+  /** The next token's hash; with a null `tokenHash` the old one stays and this is ignored. */
+  readonly newTokenHash: string;
+  /** Last result the client has; −1 none; null: unknown, send all that is kept. */
+  readonly resultSeq: number | null;
+}
+export type SessionResumeReply =
+  | {
+      readonly status: 'resumed';
+      readonly epoch: number;
+      readonly audioOffset: number;
+      readonly nextUtterance: number;
+      readonly turnId: number;
+      readonly config: Uint8Array;
+      readonly order: 'strict' | 'relaxed';
+      /** Kept results after `resultSeq`, by rising `seq`. */
+      readonly results: readonly KeptResult[];
+      /** Utterances below `nextUtterance` that have no result yet. */
+      readonly pending: readonly number[];
+      readonly ledger: SessionLedger;
+    }
+  | { readonly status: 'unknown' }
+  | { readonly status: 'refused' }
+  /** Results after `resultSeq` are no longer kept; the oldest kept is `oldest`. */
+  | { readonly status: 'results_gone'; readonly oldest: number };
+
+export interface KeptResult {
+  readonly seq: number;
+  readonly utterance: number;
+  readonly packed: Uint8Array;
+}
+export type SessionLedger = Readonly<Record<EndState, number>>;
+
+/** Renews the time a session waits for its client (called while it is open). */
+export interface SessionTouch {
+  readonly session: SessionId;
+  readonly epoch: number;
+}
+/** Everything was delivered: forget the session. A stale epoch changes nothing. */
+export interface SessionClose {
+  readonly session: SessionId;
+  readonly epoch: number;
+}
+export interface SessionCloseReply {
+  readonly status: 'closed' | 'fenced' | 'unknown';
+}
+
+export interface ResultRecord {
+  readonly session: SessionId;
+  readonly utterance: number;
+  readonly state: EndState;
+  /** The client's `result` message; its `result_seq` is filled in when it is sent. */
+  readonly packed: Uint8Array;
+}
+export interface ResultAppend {
+  readonly items: readonly ResultRecord[];
+}
+export type ResultAppendReply =
+  | { readonly status: 'appended'; readonly seq: number }
+  /** Another attempt's result was first (it may have been acknowledged already). */
+  | { readonly status: 'exists' }
+  | { readonly status: 'no_session' };
+
+export interface ResultAck {
+  readonly session: SessionId;
+  readonly resultSeq: number;
+}
