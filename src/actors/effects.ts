@@ -10,8 +10,7 @@ import type { PoolToSupervisor } from '../protocol/supervisor-pool.ts';
 import type { Registry, RegistryReply } from '../registry/registry.ts';
 
 export type Outcome<T> =
-  | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly error: ErrorBody };
+  { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: ErrorBody };
 
 export type Done<T> = (outcome: Outcome<T>, now: number) => void;
 

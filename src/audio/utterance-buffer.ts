@@ -13,7 +13,8 @@ const GROWTH = 1.25;
 const SMALLEST = 8 * 1024;
 
 const SIZES: number[] = [];
-for (let s = SMALLEST; s < 64 * 1024 * 1024; s = Math.ceil((s * GROWTH) / 1024) * 1024) SIZES.push(s);
+for (let s = SMALLEST; s < 64 * 1024 * 1024; s = Math.ceil((s * GROWTH) / 1024) * 1024)
+  SIZES.push(s);
 
 function sizeClass(bytes: number): number {
   let lo = 0;

@@ -40,7 +40,10 @@ export function poolFor(
   if (src === 'auto' && tgt === 'auto') {
     const [a, b] = [...(autoLangs ?? [])].sort();
     if (autoLangs?.length !== 2 || a === undefined || b === undefined || a === b) {
-      return { ok: false, reason: 'src and tgt "auto" need auto_langs with two different languages' };
+      return {
+        ok: false,
+        reason: 'src and tgt "auto" need auto_langs with two different languages',
+      };
     }
     if (!LANGUAGE.test(a) || !LANGUAGE.test(b) || a === 'auto' || b === 'auto') {
       return { ok: false, reason: 'auto_langs must be primary tags' };

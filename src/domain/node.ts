@@ -41,9 +41,10 @@ export interface NodeLanguages {
  * The pools a node joins: every directed pair of what it hears and what it speaks (`auto` among
  * `asr` gives `auto:<tgt>`), and `a<>b` where it serves both directions.
  */
-export function poolsOf(
-  given: { languages?: NodeLanguages | undefined; pools?: readonly string[] | undefined },
-): { ok: true; pools: PoolKey[] } | { ok: false; reason: string } {
+export function poolsOf(given: {
+  languages?: NodeLanguages | undefined;
+  pools?: readonly string[] | undefined;
+}): { ok: true; pools: PoolKey[] } | { ok: false; reason: string } {
   const pools = new Set<string>();
   for (const pool of given.pools ?? []) {
     if (!isPoolKey(pool)) return { ok: false, reason: `"${pool}" is not a pool like "en:es"` };

@@ -20,11 +20,12 @@ export const text = (doc: string, maxLength = 256, minLength = 0) =>
 export const int = (doc: string, minimum = 0, maximum = OFFSET_MAX) =>
   Type.Integer({ description: doc, minimum, maximum });
 export const bool = (doc: string) => Type.Boolean({ description: doc });
-export const map = (doc: string) => Type.Record(Type.String(), Type.Unknown(), { description: doc });
+export const map = (doc: string) =>
+  Type.Record(Type.String(), Type.Unknown(), { description: doc });
 export const bin = (doc: string) => Type.Uint8Array({ description: doc });
 export const list = <T extends TSchema>(item: T, doc: string, maxItems: number) =>
   Type.Array(item, { description: doc, maxItems });
-export const opt = Type.Optional;
+export const opt = <T extends TSchema>(schema: T) => Type.Optional(schema);
 
 /** A message: its type, what it means, its fields. */
 export const message = <T extends string, P extends TProperties>(
@@ -63,14 +64,7 @@ export const Pipeline = Type.Object(
   { description: 'Which stages the node should run; absent means all.' },
 );
 
-export const CUT_REASONS = [
-  'manual',
-  'pause',
-  'vad',
-  'max_duration',
-  'max_bytes',
-  'stop',
-] as const;
+export const CUT_REASONS = ['manual', 'pause', 'vad', 'max_duration', 'max_bytes', 'stop'] as const;
 export type CutReason = (typeof CUT_REASONS)[number];
 
 export const ErrorMessage = Type.Object(

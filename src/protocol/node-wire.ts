@@ -57,7 +57,9 @@ export const Register = message('register', 'First message of a node.', {
   deployment: opt(text('Rollout group; `stable` by default.', 64, 1)),
   slots: int('Jobs at once.', 1, NODE_SLOTS_MAX),
   languages: opt(Languages),
-  pools: opt(list(text('Like `en:es`.', 20), 'Pairs served, instead of `languages`.', NODE_POOLS_MAX)),
+  pools: opt(
+    list(text('Like `en:es`.', 20), 'Pairs served, instead of `languages`.', NODE_POOLS_MAX),
+  ),
   services: opt(Services),
   labels: opt(map('For people and rollouts.')),
   running: opt(running('Attempts it still works on, after a reconnect.')),

@@ -15,8 +15,7 @@ export interface ResultFields {
   readonly status: EndState;
   readonly merged_into?: number | undefined;
   readonly error?:
-    | { readonly code: string; readonly message: string; readonly retryable: boolean }
-    | undefined;
+    { readonly code: string; readonly message: string; readonly retryable: boolean } | undefined;
   readonly attempts: number;
   readonly node_id?: string | undefined;
   readonly start_ms: number;
@@ -29,8 +28,14 @@ export interface ResultFields {
   };
 }
 
-const ascii = (s: string) => [...s].map((c) => c.charCodeAt(0));
-const RESULT_HEAD = [...[0xa4, ...ascii('type')], ...[0xa6, ...ascii('result')], 0xaa, ...ascii('result_seq'), 0xce];
+const ascii = (s: string) => Array.from(s, (c) => c.charCodeAt(0));
+const RESULT_HEAD = [
+  ...[0xa4, ...ascii('type')],
+  ...[0xa6, ...ascii('result')],
+  0xaa,
+  ...ascii('result_seq'),
+  0xce,
+];
 const PARTIAL_HEAD = [0xa4, ...ascii('type'), 0xa7, ...ascii('partial')];
 const OUTPUT_KEY = [0xa6, ...ascii('output')];
 /** Behind the map header (1 byte) and the head. */

@@ -4,15 +4,10 @@
  * Thread: any. Pure.
  */
 import { DragomanError } from './errors.ts';
-
-const retryable = (code: string, message: string, cause?: unknown): DragomanError =>
-  new DragomanError(code, message, { retryable: true, cause });
+import { faults as linkFaults, retryable } from './link-faults.ts';
 
 export const faults = {
-  lost: (reason: string) => retryable('connection_lost', reason),
-  leaving: () => retryable('draining', 'the server is leaving'),
-  gaveUp: (what: string, attempts: number, last: DragomanError) =>
-    retryable(last.code, `${what} after ${attempts} attempts: ${last.message}`, last),
+  ...linkFaults,
   stopTimeout: (ms: number) => retryable('timeout', `\`stop\` saw no progress for ${ms} ms.`),
   writeTimeout: (ms: number) =>
     retryable('timeout', `The write found no room for ${ms} ms: the server takes no more audio.`),

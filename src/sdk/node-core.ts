@@ -6,12 +6,11 @@
  * read everything before the ping. What a broken connection left unproven is offered again after
  * `register` and sent if the scheduler says `keep`.
  *
- * Thread: any. Owns: the jobs of this node. Bounds: `slots` running, `CONCLUSIONS_MAX` and
- * `CONCLUSION_BYTES_MAX` of ended ones waiting, `ENDED_MAX` remembered to recognise duplicates.
+ * Thread: any. Owns: the jobs of this node. Bounds: `slots` running; those of
+ * node-conclusions.ts and node-jobs.ts.
  * Not here: sockets and threads (node-link.ts), the user's function (node.ts).
  */
 import { assertNever } from '../domain/assert.ts';
-import { ERRORS, isErrorCode } from '../domain/errors.ts';
 import type {
   NodeEvent,
   NodeMessage,
@@ -19,59 +18,44 @@ import type {
   SchedulerToNode,
 } from '../protocol/node-wire.ts';
 import { DragomanError } from './errors.ts';
-import { LinkCore, type Jitter, type LinkLimits } from './link-core.ts';
+import { faults } from './link-faults.ts';
+import { DUE_REASONS, LinkCore, type Jitter } from './link-core.ts';
+import {
+  closeVerdict,
+  closes,
+  errorVerdict,
+  refusalVerdict,
+  type LinkVerdict,
+} from './link-verdict.ts';
+import { Conclusions, type Conclusion } from './node-conclusions.ts';
+import { NodeJobs } from './node-jobs.ts';
+import {
+  keyOf,
+  refOf,
+  type AttemptKey,
+  type JobMessage,
+  type NodeEffect,
+  type NodeEmit,
+  type NodeInput,
+  type NodeLimits,
+  type NodeUpdate,
+} from './node-types.ts';
 
-/** Results that may wait for a connection, or two rounds of a node with more slots. */
-const CONCLUSIONS_MAX = 64;
-/** A result carries about 200 KB of speech; 64 of the largest fit. */
-const CONCLUSION_BYTES_MAX = 67_108_864;
-/** Ended attempts remembered: a duplicate arrives at once or never. */
-const ENDED_MAX = 1024;
 /** Results are proven received in batches, so that pings stay few whatever the rate of jobs. */
 const PROOF_MS = 20;
 /** Bytes in the socket above which partials and progress are left out: they are provisional. */
 const SOCKET_HIGH_BYTES = 1_048_576;
-/** A job still running so long after its deadline is aborted here: its result is worthless. */
-const DEADLINE_GRACE_MS = 1000;
 const HEARTBEAT_MIN_MS = 50;
 const SILENT_HEARTBEATS = 4;
 const SILENT_MIN_MS = 5000;
 /** Nodes told to reconnect at once would all do so in the same moment. */
 const MOVE_JITTER_MS = 1000;
 
-interface Running extends AttemptKey {
-  /** `cancelled`, `concluded`: nothing more is said; the slot is held until its function returns. */
-  state: 'live' | 'cancelled' | 'concluded';
-  readonly abortAt: number;
-}
-interface Conclusion extends AttemptKey {
-  readonly frame: Uint8Array;
-  /** Connection it was last sent on, and the ping whose pong proves it; 0: not sent. */
-  conn: number;
-  ping: number;
-}
-
 /** Why the node is leaving its connection, or the fleet. */
-type Leaving = {
+interface Leaving {
   readonly for: 'good' | 'elsewhere';
   readonly until: number;
-};
-
-const keyOf = (ref: AttemptKey): string => `${ref.job_id}#${ref.attempt}`;
-const refOf = ({ job_id, attempt }: AttemptKey): AttemptKey => ({ job_id, attempt });
-
-/** Closes and codes after which another attempt cannot succeed. */
-const FATAL_CLOSES: Readonly<Record<number, string>> = {
-  1002: 'protocol',
-  1003: 'protocol',
-  1007: 'protocol',
-  1008: 'forbidden',
-  1009: 'frame_too_large',
-  4400: 'bad_message',
-  4401: 'unauthorized',
-  4403: 'forbidden',
-  4409: 'fenced',
-};
+}
 
 export class NodeCore {
   ended = false;
@@ -80,7 +64,6 @@ export class NodeCore {
   readonly #random: Jitter;
   #effects: NodeEffect[] = [];
   #nodeId: string | undefined;
-  #slots: number;
   /** All changes since the start, for `register`; and those the scheduler has not heard of. */
   #update: NodeUpdate = {};
   #changed: NodeUpdate = {};
@@ -92,11 +75,8 @@ export class NodeCore {
   /** Pings sent on this connection. */
   #pings = 0;
   #lastError: { readonly conn: number; readonly error: DragomanError } | null = null;
-  readonly #running = new Map<string, Running>();
-  readonly #conclusions = new Map<string, Conclusion>();
-  #conclusionBytes = 0;
-  /** In order of ending; the oldest is forgotten first. */
-  readonly #recent = new Set<string>();
+  readonly #jobs: NodeJobs;
+  readonly #conclusions = new Conclusions();
 
   /** `ready` false: the node registers as warming, and `ready` follows. */
   constructor(
@@ -107,15 +87,10 @@ export class NodeCore {
   ) {
     this.#register = register;
     this.#nodeId = register.node_id;
-    this.#slots = register.slots;
+    this.#jobs = new NodeJobs(register.slots);
     this.#ready = ready;
     this.#random = random;
     this.link = new LinkCore(limits.link, limits.reconnectMs, random);
-  }
-
-  /** Attempts whose function has not returned: they hold their slot. */
-  get busy(): number {
-    return this.#running.size;
   }
 
   handle(input: NodeInput, now: number): readonly NodeEffect[] {
@@ -129,11 +104,12 @@ export class NodeCore {
 
   wakeAt(): number {
     if (this.ended) return Infinity;
-    let at = Math.min(this.link.wakeAt(true), this.#leaving?.until ?? Infinity);
-    if (this.link.up) at = Math.min(at, this.#beatAt, this.#proofAt);
-    for (const job of this.#running.values())
-      if (job.state === 'live') at = Math.min(at, job.abortAt);
-    return at;
+    return Math.min(
+      this.link.wakeAt(true),
+      this.#leaving?.until ?? Infinity,
+      this.link.up ? Math.min(this.#beatAt, this.#proofAt) : Infinity,
+      this.#jobs.wakeAt(),
+    );
   }
 
   #apply(input: NodeInput, now: number): void {
@@ -145,9 +121,9 @@ export class NodeCore {
         this.link.opened(now);
         return this.#send(this.#registration());
       case 'socket.refused':
-        return this.#refused(input, now);
+        return this.#verdict(refusalVerdict(input), now);
       case 'socket.closed':
-        return this.#closed(input.code, input.reason, now);
+        return this.#verdict(closeVerdict(input.code, input.reason, this.#said), now);
       case 'socket.message':
         this.link.heard(now);
         return this.#receive(input.message, now);
@@ -157,7 +133,7 @@ export class NodeCore {
         return this.link.heard(now);
       case 'socket.pong':
         this.link.heard(now);
-        return this.#proven(input.ping);
+        return this.#conclusions.proven(input.conn, input.ping);
       case 'socket.sent':
         return this.link.sent(input.bytes, now);
       case 'ready':
@@ -166,21 +142,20 @@ export class NodeCore {
       case 'update':
         this.#update = { ...this.#update, ...input.update };
         this.#changed = { ...this.#changed, ...input.update };
-        this.#slots = input.update.slots ?? this.#slots;
+        this.#jobs.slots = input.update.slots ?? this.#jobs.slots;
         return this.#beat(now);
       case 'job.say':
         return this.#say(input, now);
       case 'job.conclude':
         return this.#conclude(input, now);
       case 'job.released':
-        this.#running.delete(keyOf(input));
-        return;
+        return this.#jobs.release(input);
       case 'drain':
         this.#leaving = { for: 'good', until: now + input.ms };
         if (this.link.up) this.#send({ type: 'drain' });
         return;
       case 'close':
-        return this.#close(null);
+        return this.#close();
       case 'tick':
         return this.#tick(now);
       default:
@@ -199,10 +174,10 @@ export class NodeCore {
 
   #registration(): NodeMessage<'register'> {
     const { languages, services } = this.#update;
-    const running = [...this.#live(), ...this.#conclusions.values()].map(refOf);
+    const running = [...this.#jobs.live(), ...this.#conclusions.all()].map(refOf);
     return {
       ...this.#register,
-      slots: this.#slots,
+      slots: this.#jobs.slots,
       ...(languages === undefined ? {} : { languages }),
       ...(services === undefined ? {} : { services }),
       ...(this.#nodeId === undefined ? {} : { node_id: this.#nodeId }),
@@ -210,41 +185,21 @@ export class NodeCore {
     };
   }
 
-  *#live(): Iterable<Running> {
-    for (const job of this.#running.values()) if (job.state === 'live') yield job;
+  /** The last `error` on this connection. */
+  get #said(): DragomanError | null {
+    return this.#lastError?.conn === this.link.conn ? this.#lastError.error : null;
   }
 
-  #refused(r: NodeInput & { type: 'socket.refused' }, now: number): void {
-    const what = r.status === 0 ? r.message : `HTTP ${r.status}: ${r.message}`;
-    const code = r.code !== '' ? r.code : 'connect_failed';
-    if (r.status !== 0 && r.status !== 429 && r.status < 500) {
-      return this.#end(new DragomanError(code, what));
-    }
-    this.#retry(new DragomanError(code, what, { retryable: true }), r.retryAfterMs, now);
-  }
-
-  #closed(code: number, reason: string, now: number): void {
-    const said = this.#lastError?.conn === this.link.conn ? this.#lastError.error : null;
-    const why = reason === '' ? `closed with ${code}` : `closed with ${code}: ${reason}`;
-    const fatal = FATAL_CLOSES[code];
-    if (fatal !== undefined && said?.retryable !== true) {
-      return this.#end(said ?? new DragomanError(fatal, why));
-    }
-    const error = said ?? new DragomanError('connection_lost', why, { retryable: true });
-    this.#retry(error, said?.retryAfterMs ?? 0, now);
+  #verdict(verdict: LinkVerdict, now: number): void {
+    if (verdict.retry) this.#retry(verdict.error, verdict.afterMs, now);
+    else this.#end(verdict.error);
   }
 
   #retry(error: DragomanError, retryAfterMs: number, now: number): void {
     const delayMs = this.link.lost(now, retryAfterMs);
     if (this.#leaving?.for === 'elsewhere') this.#leaving = null;
     if (delayMs === null) {
-      return this.#end(
-        new DragomanError(
-          error.code,
-          `no connection after ${this.link.attempts} attempts: ${error.message}`,
-          { retryable: true, cause: error },
-        ),
-      );
+      return this.#end(faults.gaveUp('no connection', this.link.attempts, error));
     }
     const attempt = this.link.attempts + 1;
     this.#emit({ name: 'reconnecting', event: { attempt, delayMs, reason: error.message } });
@@ -253,7 +208,7 @@ export class NodeCore {
   #abandon(reason: string, now: number): void {
     const conn = this.link.conn;
     if (conn !== null) this.#effects.push({ type: 'terminate', conn });
-    this.#retry(new DragomanError('connection_lost', reason, { retryable: true }), 0, now);
+    this.#retry(faults.lost(reason), 0, now);
   }
 
   // ---- receiving ----
@@ -269,12 +224,7 @@ export class NodeCore {
       case 'state':
         return this.#emit({ name: 'state', event: m });
       case 'fenced':
-        return this.#end(
-          new DragomanError(
-            'fenced',
-            `Another process registered as node "${m.node_id}" (incarnation ${m.incarnation}). Give each node its own id.`,
-          ),
-        );
+        return this.#end(faults.fenced(m.node_id, m.incarnation));
       case 'drain':
         this.#leaving ??= { for: 'elsewhere', until: now + m.deadline_ms };
         return this.#emit({ name: 'drain', event: m });
@@ -294,50 +244,42 @@ export class NodeCore {
     this.#beat(now);
     for (const ref of m.drop) this.#cancel(ref, 'dropped');
     const keep = new Set(m.keep.map(keyOf));
-    for (const [key, conclusion] of [...this.#conclusions]) {
-      if (keep.has(key)) this.#sendConclusion(conclusion, now);
-      else this.#forget(key);
+    for (const conclusion of this.#conclusions.all()) {
+      if (keep.has(keyOf(conclusion))) this.#sendConclusion(conclusion, now);
+      else this.#conclusions.forget(conclusion);
     }
     if (this.#leaving?.for === 'good') this.#send({ type: 'drain' });
     this.#emit({ name: 'registered', event: m });
   }
 
   #job(job: JobMessage, now: number): void {
-    const key = keyOf(job);
-    if (this.#running.has(key) || this.#conclusions.has(key) || this.#recent.has(key)) return;
-    const reason =
-      this.#leaving !== null
-        ? 'draining'
-        : !this.#ready
-          ? 'warming'
-          : this.#running.size >= this.#slots
-            ? `all ${this.#slots} slots are busy`
-            : null;
+    if (this.#jobs.knows(job)) return;
+    const reason = this.#unfit();
     if (reason !== null) return this.#send({ type: 'handback', ...refOf(job), reason });
-    const abortAt = now + job.deadline_ms + DEADLINE_GRACE_MS;
-    this.#running.set(key, { ...refOf(job), state: 'live', abortAt });
+    this.#jobs.start(job, now);
     this.#send({ type: 'accept', ...refOf(job) });
     this.#effects.push({ type: 'job.start', job });
   }
 
+  /** Why no job can be taken now. */
+  #unfit(): string | null {
+    if (this.#leaving !== null) return 'draining';
+    if (!this.#ready) return 'warming';
+    return this.#jobs.full ? `all ${this.#jobs.slots} slots are busy` : null;
+  }
+
   #cancel(ref: AttemptKey, reason: string): void {
-    const key = keyOf(ref);
-    this.#forget(key);
-    const job = this.#running.get(key);
-    if (job?.state !== 'live') return;
-    job.state = 'cancelled';
-    this.#remember(key);
-    this.#effects.push({ type: 'job.cancel', ...refOf(job), reason });
+    this.#conclusions.forget(ref);
+    if (!this.#jobs.end(ref, 'cancelled')) return;
+    this.#effects.push({ type: 'job.cancel', ...refOf(ref), reason });
   }
 
   #wireError(error: DragomanError, now: number): void {
     const conn = this.link.conn;
     if (conn !== null) this.#lastError = { conn, error };
-    if (isErrorCode(error.code) && ERRORS[error.code].close !== 0) {
-      if (conn !== null)
-        this.#effects.push({ type: 'close', conn, code: 1000, reason: error.code });
-      if (!error.retryable) return this.#end(error);
-      return this.#retry(error, error.retryAfterMs ?? 0, now);
+    if (closes(error)) {
+      this.#closeSocket(error.code);
+      return this.#verdict(errorVerdict(error), now);
     }
     this.#emit({ name: 'error', event: error });
   }
@@ -345,23 +287,19 @@ export class NodeCore {
   // ---- jobs ----
 
   #say(m: AttemptKey & { frame: Uint8Array }, now: number): void {
-    const job = this.#running.get(keyOf(m));
-    if (job?.state !== 'live' || !this.link.up) return;
+    if (!this.#jobs.isLive(m) || !this.link.up) return;
     if (this.link.pendingBytes >= SOCKET_HIGH_BYTES) return;
     this.#sendFrame(m.frame, now);
   }
 
   #conclude(m: AttemptKey & { frame: Uint8Array }, now: number): void {
-    const key = keyOf(m);
-    const job = this.#running.get(key);
-    if (job?.state !== 'live') return;
-    job.state = 'concluded';
-    this.#remember(key);
-    const conclusion: Conclusion = { ...refOf(m), frame: m.frame, conn: 0, ping: 0 };
-    this.#conclusions.set(key, conclusion);
-    this.#conclusionBytes += m.frame.length;
+    if (!this.#jobs.end(m, 'concluded')) return;
+    const conclusion = this.#conclusions.add(m, m.frame);
     if (this.link.up) this.#sendConclusion(conclusion, now);
-    this.#boundConclusions();
+    for (const lost of this.#conclusions.bound(this.#jobs.slots)) {
+      const reason = 'too many results wait for a connection';
+      this.#emit({ name: 'undelivered', event: { ...refOf(lost), reason } });
+    }
   }
 
   #sendConclusion(conclusion: Conclusion, now: number): void {
@@ -373,83 +311,24 @@ export class NodeCore {
     if (this.#proofAt === Infinity) this.#proofAt = now + PROOF_MS;
   }
 
-  /** Results sent and nearly certainly received go first; they are only insurance. */
-  #boundConclusions(): void {
-    while (
-      this.#conclusions.size > Math.max(CONCLUSIONS_MAX, 2 * this.#slots) ||
-      this.#conclusionBytes > CONCLUSION_BYTES_MAX
-    ) {
-      let oldest: Conclusion | undefined;
-      for (const c of this.#conclusions.values()) {
-        if (oldest === undefined || (oldest.conn === 0 && c.conn !== 0)) oldest = c;
-        if (oldest.conn !== 0) break;
-      }
-      if (oldest === undefined) return;
-      this.#forget(keyOf(oldest));
-      if (oldest.conn !== 0) continue;
-      const event = { ...refOf(oldest), reason: 'too many results wait for a connection' };
-      this.#emit({ name: 'undelivered', event });
-    }
-  }
-
-  #forget(key: string): void {
-    const conclusion = this.#conclusions.get(key);
-    if (conclusion === undefined) return;
-    this.#conclusions.delete(key);
-    this.#conclusionBytes -= conclusion.frame.length;
-  }
-
-  #remember(key: string): void {
-    this.#recent.add(key);
-    if (this.#recent.size <= ENDED_MAX) return;
-    for (const oldest of this.#recent) {
-      this.#recent.delete(oldest);
-      return;
-    }
-  }
-
-  #proven(ping: number): void {
-    const conn = this.link.conn;
-    for (const [key, c] of [...this.#conclusions]) {
-      if (c.conn === conn && c.ping <= ping) this.#forget(key);
-    }
-  }
-
   // ---- time ----
 
   #tick(now: number): void {
     const due = this.link.due(now, true);
-    switch (due) {
-      case null:
-        break;
-      case 'connect':
-        return this.#connect(now);
-      case 'open_timeout':
-        return this.#abandon('the connection was not opened in time', now);
-      case 'handshake_timeout':
-        return this.#abandon('the server did not answer in time', now);
-      case 'silent':
-        return this.#abandon('nothing was heard from the server', now);
-      case 'stalled':
-        return this.#abandon('the server takes no bytes', now);
-      default:
-        return assertNever(due, 'LinkDue');
-    }
-    for (const job of this.#live()) {
-      if (now >= job.abortAt) this.#cancel(job, 'deadline');
-    }
+    if (due === 'connect') return this.#connect(now);
+    if (due !== null) return this.#abandon(DUE_REASONS[due], now);
+    for (const job of this.#jobs.overdue(now)) this.#cancel(job, 'deadline');
     if (!this.link.up) return;
     if (now >= this.#beatAt) this.#beat(now);
     if (now >= this.#proofAt) this.#ping();
   }
 
   #beat(now: number): void {
-    if (!this.link.up) return;
     const conn = this.link.conn;
-    const unsent = [...this.#conclusions.values()].filter((c) => c.conn !== conn);
+    if (conn === null || !this.link.up) return;
     this.#send({
       type: 'heartbeat',
-      running: [...this.#live(), ...unsent].map(refOf),
+      running: [...this.#jobs.live(), ...this.#conclusions.unsent(conn)].map(refOf),
       state: this.#ready ? 'ready' : 'warming',
       ...this.#changed,
     });
@@ -471,39 +350,38 @@ export class NodeCore {
 
   #leaveIfDone(now: number): void {
     if (this.#leaving === null || this.ended) return;
-    const idle = this.#running.size === 0 && this.#conclusions.size === 0;
+    const idle = this.#jobs.busy === 0 && this.#conclusions.size === 0;
     if (!idle && now < this.#leaving.until) return;
-    if (this.#leaving.for === 'good') return this.#close(null);
+    if (this.#leaving.for === 'good') return this.#close();
     this.#leaving = null;
-    const conn = this.link.conn;
-    if (conn === null) return;
-    this.#effects.push({ type: 'close', conn, code: 1000, reason: 'moving' });
+    if (this.link.conn === null) return;
+    this.#closeSocket('moving');
     this.link.attempts = 0;
     const spread = this.#random.float() * MOVE_JITTER_MS;
-    this.#retry(
-      new DragomanError('draining', 'the server is leaving', { retryable: true }),
-      spread,
-      now,
-    );
+    this.#retry(faults.leaving(), spread, now);
   }
 
   /** Nothing is kept: what runs goes back at once, so that another node can take it. */
-  #close(error: DragomanError | null): void {
-    for (const job of this.#live()) {
+  #close(): void {
+    for (const job of this.#jobs.live()) {
       if (this.link.up) this.#send({ type: 'handback', ...refOf(job), reason: 'closing' });
     }
-    this.#end(error);
+    this.#end(null);
   }
 
   #end(error: DragomanError | null): void {
     this.ended = true;
-    for (const job of this.#live()) {
+    for (const job of this.#jobs.live()) {
       this.#effects.push({ type: 'job.cancel', ...refOf(job), reason: 'closing' });
     }
-    const conn = this.link.conn;
-    if (conn !== null) this.#effects.push({ type: 'close', conn, code: 1000, reason: '' });
+    this.#closeSocket('');
     this.link.off();
     this.#effects.push({ type: 'ended', error });
+  }
+
+  #closeSocket(reason: string): void {
+    const conn = this.link.conn;
+    if (conn !== null) this.#effects.push({ type: 'close', conn, code: 1000, reason });
   }
 
   // ---- sending ----

@@ -9,13 +9,8 @@ import { pack } from '../protocol/pack.ts';
 import type { Clock, TimerHandle } from '../platform/clock.ts';
 import { decodeForNode } from './decode.ts';
 import type { Jitter, LinkLimits } from './link-core.ts';
-import {
-  NodeCore,
-  type JobMessage,
-  type NodeEffect,
-  type NodeEmit,
-  type NodeInput,
-} from './node-core.ts';
+import { NodeCore } from './node-core.ts';
+import { type JobMessage, type NodeEffect, type NodeEmit, type NodeInput } from './node-types.ts';
 import { endpoint, type OpenSocket, type Socket } from './socket.ts';
 import type { DragomanError } from './errors.ts';
 

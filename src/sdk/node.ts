@@ -10,123 +10,44 @@
  *
  * Thread: any (the user's). Owns: the running calls of `process`. Bounds: `slots` of them.
  */
-import { Worker } from 'node:worker_threads';
 import { assertNever } from '../domain/assert.ts';
 import { NODE_SLOTS_MAX } from '../domain/node.ts';
-import type { NodeEvent, NodeMessage, Register } from '../protocol/node-wire.ts';
-import { pack } from '../protocol/pack.ts';
+import type { NodeEvent, NodeMessage } from '../protocol/node-wire.ts';
 import { systemClock, type Clock } from '../platform/clock.ts';
 import { systemRandom } from '../platform/random.ts';
 import { Emitter } from './emitter.ts';
-import { DragomanError, JobError } from './errors.ts';
-import { LINK_DEFAULTS, type Jitter, type LinkLimits } from './link-core.ts';
-import { NodeLink, type LinkInput, type LinkReport, type LinkSettings } from './node-link.ts';
-import { fromPlain, type PlainReport } from './node-port.ts';
-import type { JobMessage, NodeEvents, NodeUpdate } from './node-core.ts';
-import { openWebSocket, type OpenSocket } from './socket.ts';
+import { DragomanError } from './errors.ts';
+import { LINK_DEFAULTS } from './link-core.ts';
+import type { LinkInput, LinkReport, LinkSettings, LinkWorld } from './node-link.ts';
+import { failOf, handbackOf, outcomeOf, ownFrame, progressOf, resultOf } from './node-outcome.ts';
+import { inProcess, inThread, type LinkPort } from './node-port.ts';
+import {
+  registerOf,
+  type Job,
+  type JobContext,
+  type NodeHandle,
+  type ServeEvents,
+  type ServeOptions,
+} from './node-serving.ts';
+import { keyOf, type NodeUpdate } from './node-types.ts';
+import { openWebSocket } from './socket.ts';
 
 export { DragomanError, JobError } from './errors.ts';
 export type { JobErrorFields, SdkErrorCode } from './errors.ts';
-
-/** The `job` message of docs/protocol.md; `data` is the audio. */
-export type Job = JobMessage;
-export type Output = Readonly<Record<string, unknown>>;
-
-/** What `process` may return when a plain output map is not enough. */
-export interface JobOutcome {
-  /** `empty`: nothing was said. `merged`: see `merged_into`. Default `ok`. */
-  readonly status?: 'ok' | 'empty' | 'merged';
-  readonly output?: Output;
-  readonly merged_into?: number;
-  readonly timings?: Output;
-}
-
-export interface JobContext {
-  /** Fires when the result is no longer wanted: stop, and return or throw whatever you like. */
-  readonly signal: AbortSignal;
-  /** Says that the job is alive, and what it is doing. */
-  progress(stage?: string): void;
-  /** A provisional output; left out when the client wants none or the connection is behind. */
-  partial(output: Output): void;
-  /** Gives the job back untouched: another node takes it, and nobody failed. */
-  handback(reason?: string): void;
-}
-
-export type ProcessFunction = (
-  job: Job,
-  ctx: JobContext,
-) => Promise<JobOutcome | Output | undefined | null> | JobOutcome | Output | undefined | null;
-
-export interface ServeEvents extends NodeEvents {
-  job: Job;
-  /** One call of `process` is over, and what was told to the scheduler (`cancelled`: nothing). */
-  done: {
-    readonly job: Job;
-    readonly status: 'ok' | 'empty' | 'merged' | 'failed' | 'handback' | 'cancelled';
-    readonly ms: number;
-    readonly error?: unknown;
-  };
-}
-
-export interface ServeOptions {
-  readonly url: string;
-  readonly token?: string;
-  /** Kept across restarts if given; else the scheduler issues one for this process's life. */
-  readonly nodeId?: string;
-  readonly pools?: readonly string[];
-  readonly languages?: { readonly asr: readonly string[]; readonly tts: readonly string[] };
-  /** Jobs at once. */
-  readonly slots: number;
-  readonly services?: Register['services'];
-  readonly deployment?: string;
-  readonly name?: string;
-  readonly version?: string;
-  readonly labels?: Readonly<Record<string, unknown>>;
-  readonly process: ProcessFunction;
-  /** Load models here: until it resolves the node is `warming` and gets no jobs. */
-  readonly warmup?: (signal: AbortSignal) => Promise<void>;
-  /** Past it the node ends with an error: a hung warm-up must not look like a slow one. */
-  readonly warmupMs?: number;
-  /** Drains the node. */
-  readonly signal?: AbortSignal;
-  /** How long `drain` waits for running jobs; then they are handed back. Default 30 s. */
-  readonly drainMs?: number;
-  /** How long to try to reach the scheduler before giving up. Default: for ever. */
-  readonly reconnectMs?: number;
-  /** False: the socket lives in this thread; keep the event loop free, then. */
-  readonly thread?: boolean;
-  readonly link?: Partial<LinkLimits>;
-  /** For tests and simulations; they imply `thread: false`. */
-  readonly socket?: OpenSocket;
-  readonly clock?: Clock;
-  readonly random?: Jitter;
-}
-
-export interface NodeHandle {
-  /** Resolves at the first registration. */
-  readonly registered: Promise<NodeEvent<'registered'>>;
-  /** Resolves when the node has ended by `drain` or `close`; rejects with what else ended it. */
-  readonly closed: Promise<void>;
-  /** Jobs whose function is running. */
-  readonly running: number;
-  /** Takes no more jobs, finishes those it has, then ends. */
-  drain(): Promise<void>;
-  /** Ends now; running jobs are aborted and handed back. */
-  close(): Promise<void>;
-  /** Tells changed capabilities with the next heartbeat. */
-  update(update: NodeUpdate): void;
-  on<K extends keyof ServeEvents>(name: K, listener: (event: ServeEvents[K]) => void): () => void;
-}
+export type {
+  Job,
+  JobContext,
+  JobOutcome,
+  NodeHandle,
+  Output,
+  ProcessFunction,
+  ServeEvents,
+  ServeOptions,
+} from './node-serving.ts';
 
 /** Models of some gigabytes from a slow disk take minutes. */
 const WARMUP_MS = 600_000;
 const DRAIN_MS = 30_000;
-/** Schema bounds of `fail` and `handback`. */
-const MESSAGE_CHARS_MAX = 4096;
-const CODE_CHARS_MAX = 64;
-const REASON_CHARS_MAX = 1024;
-const STAGE_CHARS_MAX = 64;
-
 export function serve(options: ServeOptions): NodeHandle {
   if (!Number.isInteger(options.slots) || options.slots < 1 || options.slots > NODE_SLOTS_MAX) {
     throw new TypeError(`slots must be a whole number from 1 to ${NODE_SLOTS_MAX}`);
@@ -137,68 +58,11 @@ export function serve(options: ServeOptions): NodeHandle {
   return new ServingNode(options);
 }
 
-/** The other side of a link, in this thread or behind a port. */
-interface LinkPort {
-  tell(input: LinkInput, moved?: ArrayBuffer): void;
-  end(): void;
-}
-
-function inProcess(
-  settings: LinkSettings,
-  options: ServeOptions,
-  report: (report: LinkReport) => void,
-): LinkPort {
-  const link = new NodeLink(
-    settings,
-    {
-      openSocket: options.socket ?? openWebSocket,
-      clock: options.clock ?? systemClock,
-      random: options.random ?? systemRandom,
-    },
-    report,
-  );
-  return {
-    tell: (input) => {
-      link.tell(input);
-    },
-    end: () => undefined,
-  };
-}
-
-function inThread(settings: LinkSettings, report: (report: LinkReport) => void): LinkPort {
-  // Built: .js beside .js. From source: .ts, which Node loads in threads from 22.18 on only.
-  const file = import.meta.url.endsWith('.ts') ? './node.thread.ts' : './node.thread.js';
-  const thread = new Worker(new URL(file, import.meta.url), { workerData: settings });
-  let ended = false;
-  const fail = (cause: unknown): void => {
-    if (ended) return;
-    ended = true;
-    const text = cause instanceof Error ? cause.message : String(cause);
-    report({
-      type: 'ended',
-      error: new DragomanError('thread_failed', `The thread of the socket ended: ${text}`, {
-        cause,
-      }),
-    });
-  };
-  thread.on('message', (plain: PlainReport) => {
-    if (plain.type === 'ended') ended = true;
-    report(fromPlain(plain));
-  });
-  thread.on('error', fail);
-  thread.on('exit', (code) => {
-    fail(`exit code ${code}`);
-  });
-  return {
-    tell: (input, moved) => {
-      thread.postMessage(input, moved === undefined ? [] : [moved]);
-    },
-    end: () => {
-      // The socket closes by itself; a thread that lingers must not keep the process.
-      thread.unref();
-    },
-  };
-}
+const worldOf = (options: ServeOptions): LinkWorld => ({
+  openSocket: options.socket ?? openWebSocket,
+  clock: options.clock ?? systemClock,
+  random: options.random ?? systemRandom,
+});
 
 interface Call {
   readonly job: Job;
@@ -250,7 +114,7 @@ class ServingNode implements NodeHandle {
     };
     this.#port =
       options.thread === false || simulated
-        ? inProcess(settings, options, report)
+        ? inProcess(settings, worldOf(options), report)
         : inThread(settings, report);
     // After the constructor: a listener attached right behind `serve` sees everything.
     queueMicrotask(() => {
@@ -321,7 +185,7 @@ class ServingNode implements NodeHandle {
         void this.#run(report.job);
         return;
       case 'job.cancel': {
-        const call = this.#calls.get(`${report.job_id}#${report.attempt}`);
+        const call = this.#calls.get(keyOf(report));
         if (call === undefined) return;
         call.concluded = true;
         call.abort.abort(new DragomanError('cancelled', `The job was given up: ${report.reason}`));
@@ -329,7 +193,7 @@ class ServingNode implements NodeHandle {
       }
       case 'emit':
         if (report.name === 'registered') this.#settleRegistered.resolve(report.event);
-        this.#events.emit(report.name, report.event as never);
+        this.#events.emit(report.name, report.event);
         return;
       case 'ended':
         this.#finish(report.error);
@@ -353,7 +217,7 @@ class ServingNode implements NodeHandle {
   }
 
   async #run(job: Job): Promise<void> {
-    const key = `${job.job_id}#${job.attempt}`;
+    const key = keyOf(job);
     const call: Call = {
       job,
       abort: new AbortController(),
@@ -393,23 +257,13 @@ class ServingNode implements NodeHandle {
     return {
       signal: call.abort.signal,
       progress: (stage) => {
-        say({
-          type: 'progress',
-          job_id,
-          attempt,
-          ...(stage === undefined ? {} : { stage: stage.slice(0, STAGE_CHARS_MAX) }),
-        });
+        say(progressOf(call.job, stage));
       },
       partial: (output) => {
         if (call.job.partials) say({ type: 'partial', job_id, attempt, output: { ...output } });
       },
       handback: (reason) => {
-        this.#conclude(call, {
-          type: 'handback',
-          job_id,
-          attempt,
-          ...(reason === undefined ? {} : { reason: reason.slice(0, REASON_CHARS_MAX) }),
-        });
+        this.#conclude(call, handbackOf(call.job, reason));
         call.abort.abort(new DragomanError('cancelled', 'The job was handed back.'));
       },
     };
@@ -424,74 +278,4 @@ class ServingNode implements NodeHandle {
     call.concluded = true;
     this.#tell({ type: 'job.conclude', job_id, attempt, frame }, frame.buffer);
   }
-}
-
-function registerOf(o: ServeOptions, clock: Clock): Register {
-  return {
-    type: 'register',
-    incarnation: Math.floor(clock.wallMs()),
-    slots: o.slots,
-    ...(o.nodeId === undefined ? {} : { node_id: o.nodeId }),
-    ...(o.name === undefined ? {} : { name: o.name }),
-    ...(o.version === undefined ? {} : { version: o.version }),
-    ...(o.deployment === undefined ? {} : { deployment: o.deployment }),
-    ...(o.pools === undefined ? {} : { pools: [...o.pools] }),
-    ...(o.languages === undefined
-      ? {}
-      : { languages: { asr: [...o.languages.asr], tts: [...o.languages.tts] } }),
-    ...(o.services === undefined ? {} : { services: o.services }),
-    ...(o.labels === undefined ? {} : { labels: { ...o.labels } }),
-  };
-}
-
-/** Packed into an ArrayBuffer of its own, so that it can be transferred. */
-function ownFrame(message: Readonly<Record<string, unknown>>): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(pack(message));
-}
-
-const STATUSES: readonly unknown[] = ['ok', 'empty', 'merged'];
-
-/**
- * A map with an `output` map, or with a `status` of the protocol, is an outcome; any other map is
- * the output itself; nothing means that nothing was said.
- */
-function outcomeOf(value: unknown): JobOutcome {
-  if (value === undefined || value === null) return { status: 'empty' };
-  if (typeof value !== 'object' || Array.isArray(value) || value instanceof Uint8Array) {
-    throw new JobError('bad_output', `process returned ${typeof value}; it must be a map`, {
-      retryable: false,
-    });
-  }
-  const map = value as Readonly<Record<string, unknown>>;
-  const wrapped = typeof map['output'] === 'object' && map['output'] !== null;
-  return wrapped || STATUSES.includes(map['status']) ? map : { output: map };
-}
-
-function resultOf(job: Job, outcome: JobOutcome): NodeMessage<'result'> {
-  const { status = 'ok', output, merged_into, timings } = outcome;
-  return {
-    type: 'result',
-    job_id: job.job_id,
-    attempt: job.attempt,
-    status,
-    ...(merged_into === undefined ? {} : { merged_into }),
-    ...(timings === undefined ? {} : { timings: { ...timings } }),
-    ...(output === undefined ? {} : { output: { ...output } }),
-  };
-}
-
-function failOf(job: Job, error: unknown): NodeMessage<'fail'> {
-  const text = error instanceof Error ? error.message : String(error);
-  const known = error instanceof JobError;
-  return {
-    type: 'fail',
-    job_id: job.job_id,
-    attempt: job.attempt,
-    code: (known ? error.code : 'node_failed').slice(0, CODE_CHARS_MAX),
-    message: text.slice(0, MESSAGE_CHARS_MAX),
-    retryable: known ? error.retryable : true,
-    ...(known && error.service !== undefined
-      ? { service: error.service.slice(0, CODE_CHARS_MAX) }
-      : {}),
-  };
 }

@@ -1,12 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { NodeToScheduler, SchedulerToNode } from '../../src/protocol/node-wire.ts';
 import { LINK_DEFAULTS } from '../../src/sdk/link-core.ts';
-import {
-  NodeCore,
-  type JobMessage,
-  type NodeEffect,
-  type NodeInput,
-} from '../../src/sdk/node-core.ts';
+import { NodeCore } from '../../src/sdk/node-core.ts';
+import { type JobMessage, type NodeEffect, type NodeInput } from '../../src/sdk/node-types.ts';
 
 const FRAME = Uint8Array.of(1, 2, 3);
 

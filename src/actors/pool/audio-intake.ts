@@ -16,7 +16,13 @@ import {
 } from '../../audio/format.ts';
 import { UtteranceBuffer, type BufferPool } from '../../audio/utterance-buffer.ts';
 import type { CutReason } from '../../protocol/fields.ts';
-import { NoiseFloor, POST_ROLL_MS, PRE_ROLL_MS, Segmenter, type SegmenterConfig } from './segmenter.ts';
+import {
+  NoiseFloor,
+  POST_ROLL_MS,
+  PRE_ROLL_MS,
+  Segmenter,
+  type SegmenterConfig,
+} from './segmenter.ts';
 
 /** Loudness is judged over this much audio. */
 const WINDOW_MS = 20;

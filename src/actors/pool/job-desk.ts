@@ -139,11 +139,18 @@ export class JobDesk {
         return;
       case 'saturated':
         this.#events.saturated(u);
-        this.end(u, now, { status: 'failed', error: errorBody('pool_saturated', 'the queue of the pool is full') });
+        this.end(u, now, {
+          status: 'failed',
+          error: errorBody('pool_saturated', 'the queue of the pool is full'),
+        });
         return;
       case 'audio_missing':
         if (tries < SUBMIT_TRIES_MAX) this.submit(u, x, now, tries + 1);
-        else this.end(u, now, { status: 'failed', error: errorBody('registry_unavailable', 'the audio could not be stored') });
+        else
+          this.end(u, now, {
+            status: 'failed',
+            error: errorBody('registry_unavailable', 'the audio could not be stored'),
+          });
         return;
       default:
         assertNever(r, 'JobSubmitReply');
@@ -201,7 +208,8 @@ export class JobDesk {
       this.#env.stats.retries += 1;
       this.#events.retrying(u);
     }
-    if (u.state === 'queued' && u.submittedAt > 0) u.queuedMs += now - (u.assignedAt || u.submittedAt);
+    if (u.state === 'queued' && u.submittedAt > 0)
+      u.queuedMs += now - (u.assignedAt || u.submittedAt);
     u.state = 'assigned';
     u.attempt = a.attempt;
     u.nodeId = a.nodeId;
@@ -227,7 +235,15 @@ export class JobDesk {
     u.buffer = null;
     u.sending = true;
     this.#env.effects.post(
-      { type: 'job.send', nodeId: a.nodeId, jobId: u.jobId, attempt: a.attempt, buffer, start, end },
+      {
+        type: 'job.send',
+        nodeId: a.nodeId,
+        jobId: u.jobId,
+        attempt: a.attempt,
+        buffer,
+        start,
+        end,
+      },
       [buffer],
     );
   }
@@ -240,7 +256,7 @@ export class JobDesk {
         return;
       }
       const audio = o.value?.audio;
-      if (audio === undefined || audio.length !== u.audioEnd - u.audioStart) {
+      if (audio?.length !== u.audioEnd - u.audioStart) {
         const error = errorBody('audio_lost', 'the audio of the utterance is no longer kept');
         this.end(u, now, { status: 'failed', error });
         return;
@@ -261,7 +277,8 @@ export class JobDesk {
     u.sending = false;
     const next = u.next;
     u.next = null;
-    if (ok && this.#env.config.audioPersist === 'on' && next === null) this.#env.buffers.give(buffer);
+    if (ok && this.#env.config.audioPersist === 'on' && next === null)
+      this.#env.buffers.give(buffer);
     else u.buffer = buffer;
     if (ok && attempt === u.attempt) this.#sentOk(u, now);
     if (!ok && u.nodeId !== undefined && attempt === u.attempt) {
@@ -320,7 +337,12 @@ export class JobDesk {
     const cell = Number(ref.jobId.slice(0, ref.jobId.indexOf('.')));
     const u = this.#jobs.get(ref.jobId);
     if (u !== undefined && why.error !== undefined) u.lastError = why.error;
-    const item = { ...ref, nodeId, loss, ...(why.service === undefined ? {} : { service: why.service }) };
+    const item = {
+      ...ref,
+      nodeId,
+      loss,
+      ...(why.service === undefined ? {} : { service: why.service }),
+    };
     this.loop.cell(cell).fail.add(item, (reply, now) => {
       this.#failed(ref, reply, now);
     });
@@ -342,7 +364,10 @@ export class JobDesk {
       this.#events.recordedElsewhere(u, now);
     }
     if (r.status === 'unknown' && u.state !== 'recording') {
-      this.end(u, now, { status: 'failed', error: errorBody('internal', 'the registry lost the job') });
+      this.end(u, now, {
+        status: 'failed',
+        error: errorBody('internal', 'the registry lost the job'),
+      });
     }
   }
 
@@ -442,7 +467,10 @@ export class JobDesk {
       if (reply.status === 'appended') this.#events.recorded(u, end.status, reply.seq, frame, now);
       else this.#events.recordedElsewhere(u, now);
       if (u.created) this.#complete(u, end, now);
-      else u.completeLater = (at) => { this.#complete(u, end, at); };
+      else
+        u.completeLater = (at) => {
+          this.#complete(u, end, at);
+        };
     });
   }
 
@@ -485,7 +513,11 @@ export class JobDesk {
 
   #tellState(nodeId: NodeId, state: 'ready' | 'degraded', reason: string): void {
     this.#env.log.info('node.state', { nodeId, state, reason });
-    this.#env.effects.post({ type: 'node.tell', nodeId, message: { type: 'state', state, reason } });
+    this.#env.effects.post({
+      type: 'node.tell',
+      nodeId,
+      message: { type: 'state', state, reason },
+    });
   }
 
   /** Job details from the registry, for a job nobody here knows. Ended or unknown ones: nothing. */
@@ -512,7 +544,12 @@ export class JobDesk {
       buffer = this.#env.buffers.take(ORPHAN_HEADROOM + record.audio.length);
       new Uint8Array(buffer).set(record.audio, ORPHAN_HEADROOM);
     }
-    const audio = { start: record.audioStart, end: record.audioEnd, buffer, dataStart: ORPHAN_HEADROOM };
+    const audio = {
+      start: record.audioStart,
+      end: record.audioEnd,
+      buffer,
+      dataStart: ORPHAN_HEADROOM,
+    };
     const overdueAt = now + Math.max(0, record.deadlineLeftMs);
     const u = newUtterance(record.jobId, meta, audio, { now, overdueAt });
     const last = record.attempts.at(-1);

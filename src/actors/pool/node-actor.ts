@@ -27,7 +27,7 @@ type Phase = 'registering' | 'registered' | 'gone';
 const refs = (list: readonly { job_id: string; attempt: number }[] | undefined): AttemptRef[] =>
   (list ?? []).map((r) => ({ jobId: r.job_id as JobId, attempt: r.attempt }));
 const wire = (list: readonly AttemptRef[]) =>
-  list.map((r) => ({ job_id: r.jobId as string, attempt: r.attempt }));
+  list.map((r) => ({ job_id: r.jobId, attempt: r.attempt }));
 
 export class NodeActor {
   readonly id: NodeId;
@@ -232,7 +232,8 @@ export class NodeActor {
     };
     this.#env.effects.call('nodeHeartbeat', args, (o, now) => {
       if (o.ok && conn === this.#conn && this.#phase === 'registered') this.#heard(o.value);
-      else if (!o.ok && this.#heartbeat === null && this.#phase === 'registered') this.#heartbeat = h;
+      else if (!o.ok && this.#heartbeat === null && this.#phase === 'registered')
+        this.#heartbeat = h;
       this.#after(o.ok, now);
     });
   }
@@ -252,7 +253,10 @@ export class NodeActor {
       this.#send({ type: 'cancel', job_id: ref.jobId, attempt: ref.attempt, reason: 'ended' });
     }
     this.#lost(reply.lost, 'denied');
-    if (reply.changed && (reply.state === 'ready' || reply.state === 'degraded' || reply.state === 'draining')) {
+    if (
+      reply.changed &&
+      (reply.state === 'ready' || reply.state === 'degraded' || reply.state === 'draining')
+    ) {
       this.#send({ type: 'state', state: reply.state, reason: `the node is ${reply.state}` });
     }
     if (reply.claim) this.#claim();
@@ -296,5 +300,4 @@ export class NodeActor {
   leave(deadlineMs: number): void {
     if (this.#phase === 'registered') this.#send({ type: 'drain', deadline_ms: deadlineMs });
   }
-
 }

@@ -196,7 +196,7 @@ export class PoolActor {
     this.#drop(s);
   }
 
-  resume(m: Message<'session.resume'>, now: number): void {
+  resume(m: Message<'session.resume'>): void {
     const token = this.#env.random.id(TOKEN_CHARACTERS);
     const args = {
       session: m.session,
@@ -210,11 +210,15 @@ export class PoolActor {
     };
     this.#env.effects.call('sessionResume', args, (o, at) => {
       if (!o.ok) refuse(o.error);
-      else if (o.value.status === 'unknown') refuse(errorBody('no_such_session', 'unknown, or its resume window is over'));
-      else if (o.value.status === 'refused') refuse(errorBody('resume_refused', 'the resume token is not the current one'));
+      else if (o.value.status === 'unknown')
+        refuse(errorBody('no_such_session', 'unknown, or its resume window is over'));
+      else if (o.value.status === 'refused')
+        refuse(errorBody('resume_refused', 'the resume token is not the current one'));
       else if (o.value.status === 'results_gone') {
         const details = { oldest_result_seq: o.value.oldest };
-        refuse(errorBody('resume_refused', 'results after result_seq are no longer kept', { details }));
+        refuse(
+          errorBody('resume_refused', 'results after result_seq are no longer kept', { details }),
+        );
       } else {
         const r = o.value;
         this.#settled(m.session, r, m.resultSeq, at, (session) => {
@@ -223,7 +227,6 @@ export class PoolActor {
         });
       }
     });
-    void now;
   }
 
   #bindResumed(s: Session, conn: ConnId, token: string, r: Resumed, now: number): void {
@@ -282,7 +285,12 @@ export class PoolActor {
       }
       const n = r.nextUtterance;
       const pending = r.results.some((k) => k.utterance === n) ? r.pending : [...r.pending, n];
-      this.#beyondCursor(id, c, { ...r, nextUtterance: n + 1, audioOffset: o.value.audioEnd, pending }, then);
+      this.#beyondCursor(
+        id,
+        c,
+        { ...r, nextUtterance: n + 1, audioOffset: o.value.audioEnd, pending },
+        then,
+      );
     });
   }
 
@@ -292,14 +300,15 @@ export class PoolActor {
     for (const n of r.pending) {
       const id = jobId(s.config.cell, s.id, n);
       this.#env.effects.call('jobFetch', { jobId: id, withAudio: false }, (o) => {
-        if (o.ok && o.value !== null) s.pending(this.#desk.job(id) ?? this.#desk.adopt(o.value, now));
+        if (o.ok && o.value !== null)
+          s.pending(this.#desk.job(id) ?? this.#desk.adopt(o.value, now));
         waiting -= 1;
         if (waiting === 0) then();
       });
     }
   }
 
-  adopt(m: Message<'session.adopt'>, _now: number): void {
+  adopt(m: Message<'session.adopt'>): void {
     const args = {
       session: m.session,
       owner: this.#env.config.instanceId,
@@ -309,7 +318,9 @@ export class PoolActor {
     };
     this.#env.effects.call('sessionResume', args, (o, at) => {
       if (!o.ok || o.value.status !== 'resumed') {
-        const error = o.ok ? errorBody('no_such_session', 'the session was lost with a thread') : o.error;
+        const error = o.ok
+          ? errorBody('no_such_session', 'the session was lost with a thread')
+          : o.error;
         if (m.conn !== null) this.#env.effects.post({ type: 'client.refuse', conn: m.conn, error });
         this.#env.effects.post({ type: 'session.closed', session: m.session });
         return;
@@ -347,16 +358,17 @@ export class PoolActor {
 
   control(m: Message<'client.message'>, now: number): void {
     const s = this.#sessions.get(m.session);
-    if (s !== undefined && s.conn === m.conn) s.control(m.message, now);
+    if (s?.conn === m.conn) s.control(m.message, now);
   }
 
   gone(m: Message<'client.gone'>, now: number): void {
     const s = this.#sessions.get(m.session);
     this.#bound(m.conn, null);
-    if (s === undefined || s.conn !== m.conn) return;
+    if (s?.conn !== m.conn) return;
     s.detach(now);
     if (!s.isStopped) return;
-    if (s.allAcked) this.#env.effects.call('sessionClose', { session: s.id, epoch: s.epoch }, () => undefined);
+    if (s.allAcked)
+      this.#env.effects.call('sessionClose', { session: s.id, epoch: s.epoch }, () => undefined);
     this.#drop(s);
   }
 
@@ -384,7 +396,13 @@ export class PoolActor {
 
   // --- jobs ----------------------------------------------------------------------------------
 
-  attempt(nodeId: NodeId, m: AttemptMessage, output: ArrayBuffer | null, cell: number, now: number): void {
+  attempt(
+    nodeId: NodeId,
+    m: AttemptMessage,
+    output: ArrayBuffer | null,
+    cell: number,
+    now: number,
+  ): void {
     const ref: AttemptRef = { jobId: m.job_id as JobId, attempt: m.attempt };
     switch (m.type) {
       case 'accept':

@@ -67,10 +67,10 @@ export class PoolHost {
         this.#pool(poolOfSession(m.session)).open(m, now);
         return;
       case 'session.resume':
-        this.#pool(poolOfSession(m.session)).resume(m, now);
+        this.#pool(poolOfSession(m.session)).resume(m);
         return;
       case 'session.adopt':
-        this.#pool(poolOfSession(m.session)).adopt(m, now);
+        this.#pool(poolOfSession(m.session)).adopt(m);
         return;
       case 'client.message':
         this.#pool(poolOfSession(m.session)).control(m, now);
@@ -127,7 +127,10 @@ export class PoolHost {
   }
 
   #releaseSlabs(): void {
-    while (this.#heldSlabs.length > 0 && this.#env.buffers.usedBytes <= this.#env.config.audioBytesMax) {
+    while (
+      this.#heldSlabs.length > 0 &&
+      this.#env.buffers.usedBytes <= this.#env.config.audioBytesMax
+    ) {
       const slab = this.#heldSlabs.pop();
       if (slab !== undefined) this.#env.effects.post({ type: 'slab.return', slab }, [slab]);
     }

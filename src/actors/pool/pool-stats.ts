@@ -4,7 +4,12 @@
  * Thread: pool. Owns: its counts. Bounds: fixed size (stages and scripts are fixed sets).
  */
 import { END_STATES, type EndState } from '../../domain/job.ts';
-import { LATENCY_BUCKETS_MS, STAGES, type Histogram, type Stage } from '../../protocol/supervisor-pool.ts';
+import {
+  LATENCY_BUCKETS_MS,
+  STAGES,
+  type Histogram,
+  type Stage,
+} from '../../protocol/supervisor-pool.ts';
 
 export class LatencyHistogram implements Histogram {
   readonly counts: number[] = Array.from({ length: LATENCY_BUCKETS_MS.length + 1 }, () => 0);
@@ -28,8 +33,5 @@ export class PoolStats {
   syncMatches = 0;
   queuedJobs = 0;
   retries = 0;
-  submitCalls = 0;
-  submittedJobs = 0;
-  registryErrors = 0;
   readonly stages: Record<Stage, LatencyHistogram> = perKey(STAGES, () => new LatencyHistogram());
 }

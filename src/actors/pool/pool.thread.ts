@@ -16,7 +16,7 @@ import type { RawPort } from '../../protocol/port.ts';
 import type { ThreadStats } from '../../protocol/supervisor-pool.ts';
 import { createRedisRegistry } from '../../registry/redis-registry.ts';
 import type { RegistryTiming } from '../../registry/registry.ts';
-import type { PoolConfig } from './pool-env.ts';
+import type { PoolConfig } from '../pool-config.ts';
 import { PoolHost } from './pool-host.ts';
 import { PoolRuntime } from './pool-runtime.ts';
 import { LatencyHistogram, PoolStats } from './pool-stats.ts';
@@ -69,7 +69,14 @@ export default async function poolThread(task: PoolThreadTask): Promise<void> {
     });
     const buffers = new BufferPool(BUFFERS_KEPT);
     const stats = new PoolStats();
-    const env = { config: task.config, effects: runtime, random: systemRandom, buffers, stats, log };
+    const env = {
+      config: task.config,
+      effects: runtime,
+      random: systemRandom,
+      buffers,
+      stats,
+      log,
+    };
     const host = new PoolHost(env, task.cells, systemClock.monoMs());
     const report = () => {
       runtime.post({ type: 'stats', stats: sample(host, runtime, buffers, stats, scripts, lag) });
@@ -106,7 +113,13 @@ function sample(
   // The monitor measures whole intervals: its own resolution is not lag.
   const ms = (ns: number) => Math.max(0, (Number.isFinite(ns) ? ns : 0) / 1e6 - 10);
   const result = {
-    ...stats,
+    accepted: stats.accepted,
+    ends: stats.ends,
+    audioInBytes: stats.audioInBytes,
+    syncMatches: stats.syncMatches,
+    queuedJobs: stats.queuedJobs,
+    retries: stats.retries,
+    stages: stats.stages,
     sessions: host.sessions,
     inFlight: host.inFlight,
     audioBytes: buffers.usedBytes,

@@ -6,7 +6,7 @@
 import { bytesPerMsMax } from '../../audio/format.ts';
 import type { Start } from '../../protocol/client-wire.ts';
 import type { SegmenterConfig } from './segmenter.ts';
-import type { PoolConfig } from './pool-env.ts';
+import type { PoolConfig } from '../pool-config.ts';
 
 export interface SessionConfig {
   readonly start: Start;

@@ -83,18 +83,35 @@ export class Session {
     this.#wake = wake;
     this.epoch = r?.epoch ?? 1;
     this.#headroom = headroomFor(config.start);
-    const at = { offset: r?.audioOffset ?? 0, utterance: r?.nextUtterance ?? 0, turnId: r?.turnId ?? 0 };
+    const at = {
+      offset: r?.audioOffset ?? 0,
+      utterance: r?.nextUtterance ?? 0,
+      turnId: r?.turnId ?? 0,
+    };
     this.#intake = new AudioIntake(
       config.start.audio,
       segmenterConfig(config.start, env.config),
       this.#headroom,
       env.buffers,
       at,
-      { opened: (n, ms) => { this.#opened(n, ms); }, cut: (c) => { this.#cut(c); } },
+      {
+        opened: (n, ms) => {
+          this.#opened(n, ms);
+        },
+        cut: (c) => {
+          this.#cut(c);
+        },
+      },
     );
-    this.#cursor = new Cursor({ nextUtterance: at.utterance, audioOffset: at.offset, turnId: at.turnId });
+    this.#cursor = new Cursor({
+      nextUtterance: at.utterance,
+      audioOffset: at.offset,
+      turnId: at.turnId,
+    });
     this.#delivery = new Delivery(config.start.order ?? 'strict', (from?.deliveredSeq ?? -1) + 1);
-    this.#ledger = { ...(r?.ledger ?? Object.fromEntries(END_STATES.map((s) => [s, 0]))) } as Record<EndState, number>;
+    this.#ledger = {
+      ...(r?.ledger ?? Object.fromEntries(END_STATES.map((s) => [s, 0]))),
+    } as Record<EndState, number>;
     this.#lastFrameAt = now;
     this.#now = now;
     this.#touchAt = now + env.config.resumeMs / 3;
@@ -121,11 +138,16 @@ export class Session {
   }
 
   #send(message: SchedulerToClient): void {
-    if (this.conn !== null) this.#env.effects.post({ type: 'client.send', conn: this.conn, message });
+    if (this.conn !== null)
+      this.#env.effects.post({ type: 'client.send', conn: this.conn, message });
   }
 
   error(body: ErrorBody): void {
-    this.#send({ type: 'error', ...body, details: body.details && { ...body.details } } as ClientEvent<'error'>);
+    this.#send({
+      type: 'error',
+      ...body,
+      details: body.details && { ...body.details },
+    } as ClientEvent<'error'>);
   }
 
   // --- handshake -----------------------------------------------------------------------------
@@ -212,7 +234,9 @@ export class Session {
 
   #bytesPerS(): number {
     const f = this.config.start.audio;
-    return f.encoding === 'opus' ? 4000 : f.sample_rate * f.channels * (f.encoding === 'pcm_s16le' ? 2 : 1);
+    return f.encoding === 'opus'
+      ? 4000
+      : f.sample_rate * f.channels * (f.encoding === 'pcm_s16le' ? 2 : 1);
   }
 
   /** A frame that comes after a pause opens a new utterance; it is not added to the old one. */
@@ -226,7 +250,9 @@ export class Session {
     this.#gapTold = true;
     const expected = this.#intake.received;
     const details = { expected_offset: expected, offset };
-    this.error(errorBody('audio_gap', `audio from ${expected} to ${offset} is missing`, { details }));
+    this.error(
+      errorBody('audio_gap', `audio from ${expected} to ${offset} is missing`, { details }),
+    );
   }
 
   #silencePassed(now: number): void {
@@ -262,7 +288,13 @@ export class Session {
     };
     const id = jobId(this.config.cell, this.id, c.utterance);
     const times = { now: this.#now, overdueAt: this.#now + deadlineMs };
-    const u = newUtterance(id, meta, c, times, c.reason === 'manual' ? this.#finalizeTag : undefined);
+    const u = newUtterance(
+      id,
+      meta,
+      c,
+      times,
+      c.reason === 'manual' ? this.#finalizeTag : undefined,
+    );
     this.#cursor.cut(c.utterance, c.end, this.#intake.turnId);
     stats.accepted += 1;
     this.#open.set(c.utterance, u);
@@ -296,7 +328,11 @@ export class Session {
       this.#held = true;
       this.#send({ type: 'slow_down', pause_ms: SLOW_DOWN_MS });
       effects.post({ type: 'client.hold', conn: this.conn, hold: true });
-    } else if (this.#held && this.#open.size <= max * 0.75 && buffers.usedBytes <= config.audioBytesMax) {
+    } else if (
+      this.#held &&
+      this.#open.size <= max * 0.75 &&
+      buffers.usedBytes <= config.audioBytesMax
+    ) {
       this.#held = false;
       this.#lastFrameAt = this.#now;
       if (this.conn !== null) effects.post({ type: 'client.hold', conn: this.conn, hold: false });
@@ -336,7 +372,12 @@ export class Session {
     this.#finalizeTag = tag;
     if (!this.#intake.finalize('manual')) {
       const utterance = this.#intake.utterance;
-      this.#send({ type: 'utterance', utterance, event: 'none', ...(tag === undefined ? {} : { tag }) });
+      this.#send({
+        type: 'utterance',
+        utterance,
+        event: 'none',
+        ...(tag === undefined ? {} : { tag }),
+      });
     }
     this.#finalizeTag = undefined;
   }
@@ -424,7 +465,10 @@ export class Session {
     if (this.conn === null) return;
     for (const f of this.#delivery.add(seq, frame)) {
       const buffer = f.buffer as ArrayBuffer;
-      assert(f.byteOffset === 0 && f.length === buffer.byteLength, 'result frame not alone in its buffer');
+      assert(
+        f.byteOffset === 0 && f.length === buffer.byteLength,
+        'result frame not alone in its buffer',
+      );
       this.#env.effects.post({ type: 'client.frame', conn: this.conn, frame: buffer }, [buffer]);
     }
   }
@@ -528,7 +572,11 @@ export class Session {
     else if (receivedTo > at) {
       const details = { from_offset: at, to_offset: receivedTo };
       this.error(errorBody('audio_lost', 'audio was lost in a failure here', { details }));
-      this.#intake.reset({ offset: receivedTo, utterance: this.#intake.utterance, turnId: this.#intake.turnId });
+      this.#intake.reset({
+        offset: receivedTo,
+        utterance: this.#intake.utterance,
+        turnId: this.#intake.turnId,
+      });
     }
   }
 
@@ -536,7 +584,11 @@ export class Session {
   otherCut(u: Utterance, audioEnd: number): void {
     const receivedTo = this.#intake.received;
     this.#intake.reset({ offset: audioEnd, utterance: u.n + 1, turnId: this.#intake.turnId });
-    this.#cursor.reset({ nextUtterance: u.n + 1, audioOffset: audioEnd, turnId: this.#intake.turnId });
+    this.#cursor.reset({
+      nextUtterance: u.n + 1,
+      audioOffset: audioEnd,
+      turnId: this.#intake.turnId,
+    });
     this.rewind(receivedTo);
   }
 

@@ -171,7 +171,9 @@ export class Supervisor implements GatewayEvents {
     const route = this.#nodeConns.get(conn);
     if (route === undefined) return 'taken';
     const { nodeId, thread } = route;
-    return thread.send(conn, { type: 'node.heartbeat', conn, nodeId, heartbeat }) ? 'taken' : 'full';
+    return thread.send(conn, { type: 'node.heartbeat', conn, nodeId, heartbeat })
+      ? 'taken'
+      : 'full';
   }
 
   nodeDrain(conn: ConnId): void {
@@ -300,7 +302,9 @@ export class Supervisor implements GatewayEvents {
     else this.#gateway.sendNodeFrame(conn, new Uint8Array(buffer, m.start, m.end - m.start), done);
   }
 
-  #routeJob(m: Extract<PoolToSupervisor, { type: 'job.assigned' | 'job.lost' | 'job.rescued' }>): void {
+  #routeJob(
+    m: Extract<PoolToSupervisor, { type: 'job.assigned' | 'job.lost' | 'job.rescued' }>,
+  ): void {
     const id =
       m.type === 'job.assigned'
         ? m.assignment.jobId
@@ -343,7 +347,11 @@ export class Supervisor implements GatewayEvents {
         stopping: route?.stopping ?? false,
       });
     }
-    this.#options.log.info('thread.up', { thread: thread.index, life: thread.life, sessions: adopted });
+    this.#options.log.info('thread.up', {
+      thread: thread.index,
+      life: thread.life,
+      sessions: adopted,
+    });
   }
 
   // --- leaving -------------------------------------------------------------------------------
@@ -355,7 +363,11 @@ export class Supervisor implements GatewayEvents {
     for (const conn of this.#clients.keys()) {
       // Spread over half the time left, so that they do not all reconnect at once.
       const reconnect_after_ms = random.int(Math.max(1, Math.min(5000, deadlineMs / 2)));
-      this.#gateway?.sendClient(conn, { type: 'goaway', deadline_ms: deadlineMs, reconnect_after_ms });
+      this.#gateway?.sendClient(conn, {
+        type: 'goaway',
+        deadline_ms: deadlineMs,
+        reconnect_after_ms,
+      });
     }
     for (const thread of threads) thread.post({ type: 'drain', deadlineMs });
   }

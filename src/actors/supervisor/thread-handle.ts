@@ -7,7 +7,12 @@
 import { SlabWriter } from '../../audio/slab.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { TypedPort, type RawPort } from '../../protocol/port.ts';
-import type { ConnId, PoolToSupervisor, SupervisorToPool, ThreadStats } from '../../protocol/supervisor-pool.ts';
+import type {
+  ConnId,
+  PoolToSupervisor,
+  SupervisorToPool,
+  ThreadStats,
+} from '../../protocol/supervisor-pool.ts';
 import { addStats, emptyStats } from './thread-totals.ts';
 
 /** Audio waits this long for company before its slab leaves; a control message takes it along. */

@@ -5,6 +5,7 @@
  * Thread: supervisor. Owns: the Piscina pool, one abort controller a thread.
  * Bounds: `threads` threads; `restart-max` restarts each `restart-period-ms`.
  */
+import { fileURLToPath } from 'node:url';
 import { MessageChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import type { Clock } from '../../platform/clock.ts';
@@ -17,7 +18,6 @@ import type { ThreadHandle } from './thread-handle.ts';
 const RESTART_DELAY_MS = 50;
 
 export interface ThreadPoolOptions {
-  readonly filename: string;
   readonly threads: readonly ThreadHandle[];
   /** The task of one thread; its port is added here. */
   readonly task: (thread: number) => Readonly<Record<string, unknown>>;
@@ -44,7 +44,7 @@ export class ThreadPool {
     const n = options.threads.length;
     this.#policy = new RestartPolicy(options.restartMax, options.restartPeriodMs);
     this.#piscina = new Piscina({
-      filename: options.filename,
+      filename: fileURLToPath(new URL('../pool/pool.thread.js', import.meta.url)),
       minThreads: n,
       maxThreads: n,
       concurrentTasksPerWorker: 1,

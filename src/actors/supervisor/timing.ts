@@ -6,7 +6,7 @@
 import type { Config } from '../../config/settings.ts';
 import type { InstanceId } from '../../domain/ids.ts';
 import type { RegistryTiming } from '../../registry/registry.ts';
-import type { PoolConfig } from '../pool/pool-env.ts';
+import type { PoolConfig } from '../pool-config.ts';
 
 /** A waiting job is looked at again this often although no node freed a slot. */
 const REQUEUE_MS = 1000;

@@ -1,0 +1,27 @@
+/**
+ * The settings actors act on; the supervisor fills them in and hands them to each thread.
+ *
+ * Thread: any.
+ */
+import type { InstanceId } from '../domain/ids.ts';
+
+/** The part of the configuration that actors act on. */
+export interface PoolConfig {
+  readonly instanceId: InstanceId;
+  readonly cells: number;
+  readonly heartbeatMs: number;
+  readonly nodeTtlMs: number;
+  readonly deadlineMs: number;
+  readonly pauseMs: number;
+  readonly maxUtteranceMs: number;
+  readonly minUtteranceMs: number;
+  readonly resumeMs: number;
+  readonly idleMs: number;
+  readonly frameBytesMax: number;
+  readonly audioPersist: 'on' | 'off';
+  readonly inflightMax: number;
+  readonly rescueMs: number;
+  readonly loopLagMaxMs: number;
+  /** Bytes of utterance buffers a thread may hold before it stops taking audio. */
+  readonly audioBytesMax: number;
+}
