@@ -38,6 +38,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'tell why a node is or is not chosen for a pair',
     load: async () => (await import('./views.ts')).explainPair,
   },
+  load: { about: 'put many simulated sessions on an instance', load: () => import('./load.ts') },
 };
 
 export function overview(): string {
@@ -80,6 +81,6 @@ export async function dispatch(argv: readonly string[]): Promise<number> {
     err(`dragoman: ${JSON.stringify(name)} is no command. ${remedy}`);
     return EXIT_USAGE;
   }
-  const { run } = await entry.load();
-  return run(rest);
+  const command = await entry.load();
+  return command.run(rest);
 }

@@ -52,7 +52,8 @@ export function explain(error: unknown): string {
 }
 
 const REMEDIES: Readonly<Record<string, string>> = {
-  connect_failed: 'Is an instance running there? Start one with: dragoman start; name it with --url.',
+  connect_failed:
+    'Is an instance running there? Start one with: dragoman start; name it with --url.',
   unauthorized: 'Give a valid token with --token or DRAGOMAN_TOKEN.',
   forbidden: 'This token is for another use; give one of the right kind with --token.',
 };
@@ -74,7 +75,6 @@ export function paint(style: Paint, text: string): string {
 
 /** Text of others: what could steer a terminal is shown as `?`. */
 export function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex -- these are what is looked for
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '?');
 }
 

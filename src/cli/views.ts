@@ -23,7 +23,9 @@ function ago(value: unknown): string {
   if (typeof value !== 'number') return '';
   const seconds = Math.max(0, Math.round((Date.now() - value) / 1000));
   if (seconds < 120) return `${seconds} s ago`;
-  return seconds < 7200 ? `${Math.round(seconds / 60)} min ago` : `${Math.round(seconds / 3600)} h ago`;
+  return seconds < 7200
+    ? `${Math.round(seconds / 60)} min ago`
+    : `${Math.round(seconds / 3600)} h ago`;
 }
 
 interface List {

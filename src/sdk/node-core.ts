@@ -155,15 +155,13 @@ export class NodeCore {
         if (this.link.up) this.#send({ type: 'drain' });
         return;
       case 'close':
-        return this.#close();
+        return this.#handbackAll();
       case 'tick':
         return this.#tick(now);
       default:
         return assertNever(input, 'NodeInput');
     }
   }
-
-  // ---- connecting ----
 
   #connect(now: number): void {
     this.#pings = 0;
@@ -210,8 +208,6 @@ export class NodeCore {
     if (conn !== null) this.#effects.push({ type: 'terminate', conn });
     this.#retry(faults.lost(reason), 0, now);
   }
-
-  // ---- receiving ----
 
   #receive(m: SchedulerToNode, now: number): void {
     switch (m.type) {
@@ -284,8 +280,6 @@ export class NodeCore {
     this.#emit({ name: 'error', event: error });
   }
 
-  // ---- jobs ----
-
   #say(m: AttemptKey & { frame: Uint8Array }, now: number): void {
     if (!this.#jobs.isLive(m) || !this.link.up) return;
     if (this.link.pendingBytes >= SOCKET_HIGH_BYTES) return;
@@ -310,8 +304,6 @@ export class NodeCore {
     this.#sendFrame(conclusion.frame, now);
     if (this.#proofAt === Infinity) this.#proofAt = now + PROOF_MS;
   }
-
-  // ---- time ----
 
   #tick(now: number): void {
     const due = this.link.due(now, true);
@@ -346,13 +338,11 @@ export class NodeCore {
     this.#effects.push({ type: 'ping', conn, ping: this.#pings });
   }
 
-  // ---- leaving ----
-
   #leaveIfDone(now: number): void {
     if (this.#leaving === null || this.ended) return;
     const idle = this.#jobs.busy === 0 && this.#conclusions.size === 0;
     if (!idle && now < this.#leaving.until) return;
-    if (this.#leaving.for === 'good') return this.#close();
+    if (this.#leaving.for === 'good') return this.#handbackAll();
     this.#leaving = null;
     if (this.link.conn === null) return;
     this.#closeSocket('moving');
@@ -362,7 +352,7 @@ export class NodeCore {
   }
 
   /** Nothing is kept: what runs goes back at once, so that another node can take it. */
-  #close(): void {
+  #handbackAll(): void {
     for (const job of this.#jobs.live()) {
       if (this.link.up) this.#send({ type: 'handback', ...refOf(job), reason: 'closing' });
     }
@@ -383,8 +373,6 @@ export class NodeCore {
     const conn = this.link.conn;
     if (conn !== null) this.#effects.push({ type: 'close', conn, code: 1000, reason });
   }
-
-  // ---- sending ----
 
   #send(message: NodeToScheduler): void {
     const conn = this.link.conn;

@@ -69,16 +69,19 @@ export function endpoint(url: string, path: string): string {
   return `${scheme}//${u.host}${rest}${u.search}`;
 }
 
-export const openWebSocket: OpenSocket = (target, events) => {
-  // The library's types do not know `closeTimeout` yet.
-  const options: ClientOptions & { readonly closeTimeout: number } = {
+// The library's types do not know `closeTimeout` yet.
+function optionsFor(target: SocketTarget): ClientOptions & { readonly closeTimeout: number } {
+  return {
     perMessageDeflate: false,
     maxPayload: PAYLOAD_BYTES_MAX,
     handshakeTimeout: UPGRADE_MS,
     closeTimeout: CLOSE_MS,
     headers: target.token === undefined ? {} : { authorization: `Bearer ${target.token}` },
   };
-  const ws = new WebSocket(target.url, ['dragoman.msgpack.v1'], options);
+}
+
+export const openWebSocket: OpenSocket = (target, events) => {
+  const ws = new WebSocket(target.url, ['dragoman.msgpack.v1'], optionsFor(target));
   let over = false;
   let opened = false;
   const end = (report: () => void): void => {

@@ -90,6 +90,8 @@ test('speech: audio is acknowledged up to the end of the last durable utterance'
   await client.result(0);
   await client.next('ack');
   expect(client.of('ack').map((m) => m['audio_offset'])).toEqual([end]);
+  await client.stop();
+  expect(client.of('ack').at(-1)).toMatchObject({ audio_offset: client.offset });
 });
 
 test('speech: a hole in the audio is named and the stream goes on where it was left', async () => {

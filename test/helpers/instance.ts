@@ -26,7 +26,12 @@ export interface InstanceOptions {
   /** Default: a new one, removed by `dispose()`. */
   readonly dataDir?: string;
   readonly args?: readonly string[];
+  /** Opens its debugger, for `crashThread`. */
+  readonly inspect?: boolean;
 }
+
+/** What a test leaves queued must not hold up the end of its file. */
+const DRAIN_MS = 2000;
 
 /** 16 kHz mono 16-bit, as all tests here stream it. */
 export const BYTES_PER_MS = 32;
@@ -69,10 +74,14 @@ export class Instance {
   stderr = '';
   url = '';
 
-  private constructor(dataDir: string, args: readonly string[]) {
+  private constructor(dataDir: string, args: readonly string[], inspect: boolean) {
     this.dataDir = dataDir;
-    const argv = [join(root, 'dist/main.js'), '--port', '0', '--data-dir', dataDir, ...args];
-    this.child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const debug = inspect ? ['--inspect=127.0.0.1:0'] : [];
+    const own = ['--port', '0', '--data-dir', dataDir, '--drain-ms', String(DRAIN_MS)];
+    const argv = [join(root, 'dist/main.js'), ...own, ...args];
+    this.child = spawn(process.execPath, [...debug, ...argv], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.exited = new Promise((resolve) => {
       this.child.once('exit', (code, signal) => {
         resolve(code ?? (signal === null ? -1 : -2));
@@ -86,7 +95,7 @@ export class Instance {
 
   static async start(options: InstanceOptions = {}): Promise<Instance> {
     const dir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'dg-instance-')));
-    const instance = new Instance(dir, options.args ?? []);
+    const instance = new Instance(dir, options.args ?? [], options.inspect ?? false);
     try {
       const line = await soon(() => {
         if (instance.child.exitCode !== null) throw new Error(instance.stderr);
@@ -110,6 +119,34 @@ export class Instance {
     return within(this.exited, 'exit after SIGTERM', 15_000);
   }
 
+  /** An uncaught error in its actor threads, thrown through the debugger: what a bug does to them. */
+  async crashThreads(): Promise<void> {
+    const address = await soon(() => /ws:\/\/127\S+/.exec(this.stderr)?.[0], 'debugger');
+    const debuggerOf = new WebSocket(address);
+    await within(once(debuggerOf, 'open'), 'debugger');
+    const expression = "setImmediate(() => { throw new Error('crashed by a test') })";
+    const crash = { id: 1, method: 'Runtime.evaluate', params: { expression } };
+    debuggerOf.on('message', (data: Buffer) => {
+      const { method, params } = JSON.parse(data.toString()) as {
+        method?: string;
+        params?: { sessionId: string };
+      };
+      if (method !== 'NodeWorker.attachedToWorker' || params === undefined) return;
+      const message = JSON.stringify(crash);
+      const { sessionId } = params;
+      const send = { id: 2, method: 'NodeWorker.sendMessageToWorker' };
+      debuggerOf.send(JSON.stringify({ ...send, params: { sessionId, message } }));
+    });
+    const died = this.logs.filter((line) => line.event === 'thread.died').length;
+    const params = { waitForDebuggerOnStart: false };
+    debuggerOf.send(JSON.stringify({ id: 3, method: 'NodeWorker.enable', params }));
+    await soon(
+      () => this.logs.filter((line) => line.event === 'thread.died').length > died,
+      'thread.died',
+    );
+    debuggerOf.terminate();
+  }
+
   /** kill -9; its Redis is orphaned. */
   async kill(): Promise<void> {
     this.child.kill('SIGKILL');
@@ -122,7 +159,7 @@ export class Instance {
     for (const peer of this.#peers) peer.ws.terminate();
     if (this.child.exitCode === null && this.child.signalCode === null) {
       this.child.kill('SIGTERM');
-      await within(this.exited, 'exit', 8000).catch(() => { console.log(JSON.stringify(this.logs.slice(-14), null, 0), this.stderr); return this.kill(); });
+      await within(this.exited, 'exit', 8000).catch(() => this.kill());
     }
     if (keepData) return;
     for (const pid of this.#redisPids()) {

@@ -100,7 +100,7 @@ describe('node', () => {
     ],
     ['a map', { a: 1 }, { status: 'ok', output: { a: 1 } }],
   ])('process may return %s', async (_name, value, expected) => {
-    const [, peer] = await up({ process: () => value as never });
+    const [, peer] = await up({ process: () => value });
     peer.send(job('a'));
     expect(await peer.next('result')).toEqual({
       type: 'result',
@@ -111,7 +111,7 @@ describe('node', () => {
   });
 
   it('failures: JobError as given, others retryable, wrong outputs not', async () => {
-    const errors: unknown[] = [
+    const errors = [
       new JobError('gpu_lost', 'no gpu', { retryable: true, service: 'asr' }),
       new Error('oops'),
     ];

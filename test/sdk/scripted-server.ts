@@ -44,6 +44,15 @@ export class Peer {
     }
   }
 
+  async any(): Promise<Message> {
+    for (;;) {
+      const message = this.#messages.shift();
+      if (message !== undefined) return message;
+      if (this.closed !== null) throw new Error('closed');
+      await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    }
+  }
+
   async end(): Promise<number> {
     while (this.closed === null) await new Promise<void>((resolve) => this.#waiters.push(resolve));
     return this.closed.code;

@@ -1,0 +1,94 @@
+import { expect, test } from 'vitest';
+import { Batcher } from '../../../src/actors/pool/batcher.ts';
+import type { Done } from '../../../src/actors/effects.ts';
+import { errorBody } from '../../../src/domain/errors.ts';
+
+function setup() {
+  const calls: { items: number[]; done: Done<readonly number[]> }[] = [];
+  const batcher = new Batcher<number, number>((items, done) => calls.push({ items, done }));
+  const replies: number[] = [];
+  const add = (...items: number[]) => {
+    for (const item of items) batcher.add(item, (reply) => replies.push(reply));
+  };
+  /** Answers the newest call: each item tenfold, or with an error. */
+  const answer = (now: number, ok = true) => {
+    const { items, done } = calls.at(-1)!;
+    if (ok) done({ ok: true, value: items.map((i) => 10 * i) }, now);
+    else done({ ok: false, error: errorBody('registry_unavailable', 'away') }, now);
+  };
+  return { batcher, calls, replies, add, answer };
+}
+
+test('batcher: nothing under way, an item leaves at once and alone', () => {
+  const { batcher, calls, replies, add, answer } = setup();
+  add(1);
+  expect(calls).toEqual([]);
+  batcher.flush(0);
+  expect(calls.map((c) => c.items)).toEqual([[1]]);
+  answer(1);
+  expect([replies, batcher.size, batcher.wakeAt]).toEqual([[10], 0, null]);
+});
+
+test('batcher: what gathers while a call is under way leaves together, in order, when it is back', () => {
+  const { batcher, calls, replies, add, answer } = setup();
+  add(1);
+  batcher.flush(0);
+  add(2, 3);
+  batcher.flush(0);
+  add(4);
+  batcher.flush(0);
+  expect(calls).toHaveLength(1);
+  answer(5);
+  expect(calls.map((c) => c.items)).toEqual([[1], [2, 3, 4]]);
+  answer(6);
+  expect(replies).toEqual([10, 20, 30, 40]);
+  expect([batcher.calls, batcher.items]).toEqual([2, 4]);
+});
+
+test('batcher: a call carries at most 64 items', () => {
+  const { batcher, calls, replies, add, answer } = setup();
+  add(...Array.from({ length: 150 }, (_, i) => i));
+  batcher.flush(0);
+  while (batcher.size > 0) answer(1);
+  answer(1);
+  expect(calls.map((c) => c.items.length)).toEqual([64, 64, 22]);
+  expect(replies).toEqual(Array.from({ length: 150 }, (_, i) => 10 * i));
+});
+
+test('batcher: a failed call is repeated before what came later, after a delay that doubles to a second', () => {
+  const { batcher, calls, replies, add, answer } = setup();
+  add(1, 2);
+  batcher.flush(0);
+  add(3);
+  let now = 0;
+  const delays: number[] = [];
+  for (let i = 0; i < 8; i++) {
+    answer(now, false);
+    const at = batcher.wakeAt!;
+    delays.push(at - now);
+    const before = calls.length;
+    batcher.flush(at - 1);
+    expect(calls).toHaveLength(before);
+    now = at;
+    batcher.flush(now);
+    expect(calls.at(-1)!.items).toEqual([1, 2, 3]);
+  }
+  expect(delays).toEqual([25, 50, 100, 200, 400, 800, 1000, 1000]);
+  answer(now);
+  expect([replies, batcher.errors, batcher.wakeAt]).toEqual([[10, 20, 30], 8, null]);
+});
+
+test('batcher: once it worked again the next failure is retried soon', () => {
+  const { batcher, add, answer } = setup();
+  add(1);
+  batcher.flush(0);
+  answer(0, false);
+  batcher.flush(25);
+  answer(25, false);
+  batcher.flush(75);
+  answer(75);
+  add(2);
+  batcher.flush(100);
+  answer(100, false);
+  expect(batcher.wakeAt).toBe(125);
+});

@@ -1,0 +1,100 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { SLAB_BYTES, SLAB_DATA_BYTES, SlabWriter, readSlab } from '../../src/audio/slab.ts';
+
+interface Frame {
+  readonly conn: number;
+  readonly offset: number;
+  readonly bytes: readonly number[];
+}
+
+function setup(count: number) {
+  const sent: { slab: ArrayBuffer; entries: number }[] = [];
+  const writer = new SlabWriter(count, (slab, entries) => sent.push({ slab, entries }));
+  /** Everything sent so far, read and given back. */
+  const drain = (): Frame[] => {
+    const frames: Frame[] = [];
+    for (const { slab, entries } of sent.splice(0)) {
+      readSlab(slab, entries, (conn, offset, bytes) =>
+        frames.push({ conn, offset, bytes: [...bytes] }),
+      );
+      writer.release(slab);
+    }
+    return frames;
+  };
+  return { writer, sent, drain };
+}
+
+test('slab: what goes in comes out, in order, byte for byte', () => {
+  const frame = fc.record({
+    conn: fc.nat(2 ** 31),
+    offset: fc.nat(2 ** 31),
+    bytes: fc.array(fc.nat(255), { minLength: 1, maxLength: 200 }),
+  });
+  fc.assert(
+    fc.property(fc.array(frame, { maxLength: 60 }), fc.nat(10), (frames, every) => {
+      const { writer, drain } = setup(64);
+      const out: Frame[] = [];
+      frames.forEach((f, i) => {
+        expect(writer.write(f.conn, f.offset, Uint8Array.from(f.bytes))).toBe(true);
+        if (i % (every + 1) === 0) {
+          writer.flush();
+          out.push(...drain());
+        }
+      });
+      writer.flush();
+      expect([...out, ...drain()]).toEqual(frames);
+      expect(writer.free).toBe(64);
+    }),
+  );
+});
+
+test('slab: a frame starts on the parity it has in the stream, so that samples stay aligned', () => {
+  const { writer, sent } = setup(1);
+  for (const offset of [1, 2, 3, 4, 7]) writer.write(1, offset, Uint8Array.of(1, 2, 3));
+  writer.flush();
+  const parity: boolean[] = [];
+  readSlab(sent[0]!.slab, sent[0]!.entries, (_conn, offset, bytes) =>
+    parity.push((bytes.byteOffset & 1) === (offset & 1)),
+  );
+  expect(parity).toEqual([true, true, true, true, true]);
+});
+
+test('slab: a frame larger than a slab is split into consecutive pieces', () => {
+  const { writer, drain } = setup(3);
+  const big = Uint8Array.from({ length: SLAB_DATA_BYTES + 1000 }, (_, i) => i % 251);
+  expect(writer.write(5, 1000, big)).toBe(true);
+  writer.flush();
+  const frames = drain();
+  expect(frames).toHaveLength(2);
+  expect(frames[1]!.offset).toBe(1000 + frames[0]!.bytes.length);
+  expect(Buffer.compare(Buffer.from(frames.flatMap((f) => f.bytes)), Buffer.from(big))).toBe(0);
+});
+
+test('slab: with no slab free a frame is refused whole, and taken once one came back', () => {
+  const { writer, sent, drain } = setup(2);
+  const frame = new Uint8Array(SLAB_DATA_BYTES - 1);
+  expect([writer.write(1, 0, frame), writer.write(1, frame.length, frame)]).toEqual([true, true]);
+  expect(writer.write(1, 2 * frame.length, frame)).toBe(false);
+  writer.flush();
+  expect([sent.length, writer.free]).toEqual([2, 0]);
+  expect(writer.write(1, 2 * frame.length, Uint8Array.of(1))).toBe(false);
+  drain();
+  expect(writer.free).toBe(2);
+  expect(writer.write(1, 2 * frame.length, Uint8Array.of(9))).toBe(true);
+  writer.flush();
+  expect(drain()).toEqual([{ conn: 1, offset: 2 * frame.length, bytes: [9] }]);
+});
+
+test('slab: more frames than its index holds go into the next one', () => {
+  const { writer, drain } = setup(2);
+  for (let i = 0; i < 600; i++) expect(writer.write(i, 0, Uint8Array.of(i % 256))).toBe(true);
+  writer.flush();
+  expect(drain().map((f) => f.conn)).toEqual(Array.from({ length: 600 }, (_, i) => i));
+});
+
+test('slab: slabs beyond the budget are not kept', () => {
+  const { writer } = setup(1);
+  writer.release(new ArrayBuffer(SLAB_BYTES));
+  expect(writer.free).toBe(1);
+});

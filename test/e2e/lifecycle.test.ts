@@ -1,0 +1,121 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { Instance, ownPair, sha256, silence, speech } from '../helpers/instance.ts';
+import { until } from '../helpers/wait.ts';
+import { within } from '../helpers/ws-client.ts';
+
+const MANUAL = { endpointing: { mode: 'manual' } };
+
+async function start(...args: string[]): Promise<Instance> {
+  const instance = await Instance.start({ args });
+  onTestFinished(() => instance.dispose());
+  return instance;
+}
+
+test('drain: SIGTERM says goaway, lets the job in flight finish, and exits with 0', async () => {
+  const instance = await start('--drain-ms', '10000');
+  const pair = ownPair();
+  const node = await instance.node(pair, { work: () => undefined });
+  const client = await instance.client(pair, MANUAL);
+  client.say(300);
+  const job = await node.job();
+  // Open when the drain begins: it must be cut and done too.
+  const open = speech(200, 9);
+  client.audio(open);
+  await client.event(1, 'opened');
+  instance.child.kill('SIGTERM');
+  expect(await client.next('goaway')).toMatchObject({
+    deadline_ms: expect.any(Number),
+    reconnect_after_ms: expect.any(Number),
+  });
+  const second = await node.job(1);
+  node.done(job);
+  node.done(second);
+  const results = [await client.result(0), await client.result(1)];
+  expect(results).toMatchObject([{ status: 'ok' }, { status: 'ok' }]);
+  expect(results[1]!['output']).toMatchObject({ sha: sha256(open) });
+  expect(await within(instance.exited, 'exit', 8000)).toBe(0);
+  expect(node.of('drain')).toHaveLength(1);
+  expect((await client.peer.closed).code).toBeGreaterThanOrEqual(1000);
+  expect(instance.logged('redis.stopped')).toBeDefined();
+});
+
+test('drain: while it leaves, an instance is not ready and refuses new sessions', async () => {
+  const instance = await start('--drain-ms', '5000');
+  const pair = ownPair();
+  const node = await instance.node(pair, { work: () => undefined });
+  const client = await instance.client(pair, MANUAL);
+  client.say(300);
+  const job = await node.job();
+  const http = instance.url.replace('ws:', 'http:');
+  expect((await fetch(`${http}/readyz`)).status).toBe(200);
+  instance.child.kill('SIGTERM');
+  await client.next('goaway');
+  const ready = await fetch(`${http}/readyz`);
+  expect([ready.status, JSON.stringify(await ready.json())]).toEqual([
+    503,
+    expect.stringContaining('leaving'),
+  ]);
+  await expect(instance.client(pair)).rejects.toThrow();
+  node.done(job);
+  expect(await within(instance.exited, 'exit')).toBe(0);
+  expect(client.results).toMatchObject([{ status: 'ok' }]);
+});
+
+test('crash: after kill -9 an instance on the same data goes on, and a session resumes without loss', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'dg-crash-'));
+  onTestFinished(() => rm(dataDir, { recursive: true, force: true, maxRetries: 3 }));
+  const first = await Instance.start({ dataDir, args: ['--redis-appendfsync', 'always'] });
+  onTestFinished(() => first.dispose());
+  const pair = ownPair();
+  const node = await first.node(pair, { id: 'survivor', work: () => undefined });
+  const before = await first.client(pair, { ...MANUAL, replay: true });
+  before.say(300, 1);
+  node.done(await node.job(0));
+  await before.result(0);
+  const said = [before.say(400, 2), before.say(500, 3)];
+  await before.event(2, 'dispatched');
+  const acked = () => before.of('ack').at(-1)?.['audio_offset'] === before.offset;
+  await until(acked);
+  const open = speech(600, 4);
+  before.audio(open.subarray(0, 9600));
+  await before.event(3, 'opened');
+  await first.kill();
+
+  const second = await Instance.start({ dataDir });
+  onTestFinished(() => second.dispose());
+  const after = await second.resume(before, 0);
+  await second.node(pair, { id: 'survivor' });
+  expect(after.of('error')).toEqual([]);
+  expect(after.of('resumed')).toMatchObject([
+    { audio_offset: before.offset - 9600, next_utterance: 3 },
+  ]);
+  after.audio(open);
+  after.peer.send({ type: 'finalize' });
+  await after.result(3);
+  expect(after.results.map((r) => [r['result_seq'], r['utterance'], r['status']])).toEqual([
+    [1, 1, 'ok'],
+    [2, 2, 'ok'],
+    [3, 3, 'ok'],
+  ]);
+  expect(after.results.map((r) => (r['output'] as { sha: string }).sha)).toEqual(
+    [...said, open].map(sha256),
+  );
+  expect(await after.stop()).toMatchObject({ utterances: 4, results: { ok: 4 } });
+});
+
+test('crash: an instance whose Redis is killed gets a new one and its session goes on', async () => {
+  const instance = await start('--redis-appendfsync', 'always');
+  const pair = ownPair();
+  await instance.node(pair);
+  const client = await instance.client(pair, MANUAL);
+  client.say(300);
+  await client.result(0);
+  process.kill(Number(instance.logged('redis.started')!['pid']), 'SIGKILL');
+  client.audio(silence(100));
+  client.say(300);
+  expect(await client.result(1)).toMatchObject({ status: 'ok' });
+  expect(await client.stop()).toMatchObject({ utterances: 2, results: { ok: 2 } });
+});
