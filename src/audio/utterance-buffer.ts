@@ -39,7 +39,8 @@ export class BufferPool {
 
   /** A buffer of at least `bytes`; what it contains is undefined. */
   take(bytes: number): ArrayBuffer {
-    const size = SIZES[sizeClass(bytes)] ?? bytes;
+    const fit = SIZES[sizeClass(bytes)] ?? bytes;
+    const size = fit >= bytes ? fit : bytes;
     const buffer = this.#free.get(size)?.pop();
     this.usedBytes += size;
     if (buffer === undefined) return new ArrayBuffer(size);

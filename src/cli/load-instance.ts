@@ -137,16 +137,25 @@ export class LoadNodes {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     const nodes = new LoadNodes(child);
-    const late = AbortSignal.any([signal, AbortSignal.timeout(READY_MS)]);
+    // Not AbortSignal.timeout within AbortSignal.any: Node 20 may collect it before it fires.
+    const late = new AbortController();
+    const give = (): void => late.abort();
+    const timer = setTimeout(give, READY_MS);
+    signal.addEventListener('abort', give, { once: true });
+    child.once('exit', give);
     try {
-      const [report] = (await once(child, 'message', { signal: late })) as [NodesReport];
+      const [report] = (await once(child, 'message', { signal: late.signal })) as [NodesReport];
       if ('failed' in report)
         throw new CommandError(`The nodes did not register: ${report.failed}`);
       return nodes;
     } catch (error) {
       await nodes.stop();
       if (error instanceof CommandError || signal.aborted) throw error;
-      throw new CommandError('The nodes did not register in time.');
+      throw new CommandError(`The nodes did not register with ${order.url}. Is an instance there?`);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', give);
+      child.off('exit', give);
     }
   }
 

@@ -189,8 +189,11 @@ export class LoadSession {
 
 const GROUPS = 10;
 const TICK_MS = FRAME_MS / GROUPS;
-/** After a longer stall the frames that fell due are not sent all at once, but late. */
-const CATCH_UP_TICKS = 50;
+/**
+ * After a longer stall of this process the frames that fell due are sent later, not all at once:
+ * independent clients would not have stalled together.
+ */
+const CATCH_UP_TICKS = 10;
 /** At once; then what came in meanwhile is read first. */
 const BURST_TICKS = 5;
 

@@ -38,10 +38,12 @@ export interface JobHead {
 /** key "data" + bin32 header */
 const DATA_HEAD_BYTES = 5 + 5;
 /** Fields of `job` beside the free-form ones, generously. */
-const FIXED_BYTES = 768;
+const FIXED_BYTES = 1024;
 
 /** Headroom that any envelope of this session fits in. */
-export function headroomFor(start: Start): number {
+export function headroomFor(
+  start: Pick<JobMeta, 'features' | 'metadata' | 'pipeline' | 'auto_langs'>,
+): number {
   const free = pack({
     features: start.features,
     metadata: start.metadata,

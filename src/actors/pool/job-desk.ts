@@ -15,7 +15,7 @@ import { errorBody, type ErrorCode } from '../../domain/errors.ts';
 import type { AttemptRef, JobId, NodeId, PoolKey } from '../../domain/ids.ts';
 import { isEnded, type AttemptLoss, type EndState } from '../../domain/job.ts';
 import { SERVICE_TYPES } from '../../domain/node.ts';
-import { writeJobEnvelope, type JobMeta } from '../../protocol/job-frame.ts';
+import { headroomFor, writeJobEnvelope, type JobMeta } from '../../protocol/job-frame.ts';
 import { pack, unpack } from '../../protocol/pack.ts';
 import { packResult } from '../../protocol/result-frame.ts';
 import type {
@@ -30,8 +30,6 @@ import { DispatchLoop } from './dispatch-loop.ts';
 import type { PoolEnv } from './pool-env.ts';
 import { newUtterance, timings, type Utterance } from './utterance.ts';
 
-/** Headroom for an envelope written for a job read back from the registry. */
-const ORPHAN_HEADROOM = 12 * 1024;
 /** A submit that Redis took without its audio is repeated; more than this is a sick Redis. */
 const SUBMIT_TRIES_MAX = 3;
 
@@ -55,8 +53,8 @@ export interface DeskEvents {
   recorded(u: Utterance, status: EndState, seq: number, frame: Uint8Array, now: number): void;
   /** Someone else recorded it: its text must be read from the registry. */
   recordedElsewhere(u: Utterance, now: number): void;
-  /** The registry lost the session; `again` once it is there again (or call never). */
-  sessionMissing(u: Utterance, again: () => void): void;
+  /** The registry lost the session. True: `again` is called once it is there again. */
+  sessionMissing(u: Utterance, again: () => void): boolean;
   saturated(u: Utterance): void;
 }
 
@@ -115,7 +113,10 @@ export class JobDesk {
         ? { audio: new Uint8Array(u.buffer, u.dataStart, u.audioEnd - u.audioStart) }
         : {}),
     };
+    u.submitting = true;
     this.loop.cell(u.cell).submit.add(spec, (reply, at) => {
+      u.submitting = false;
+      if (u.state === 'recording') this.#dropBuffer(u);
       this.#submitted(u, x, reply, at, tries);
     });
   }
@@ -173,6 +174,7 @@ export class JobDesk {
     else if (r.state === 'queued') this.#waits(u, undefined);
     else if (isEnded(r.state)) {
       this.#release(u);
+      this.#env.stats.ends[r.status === 'exists' && isEnded(r.state) ? r.state : 'failed'] += 1;
       this.#events.recordedElsewhere(u, now);
     } else if (u.state === 'new') u.state = 'running';
   }
@@ -422,12 +424,11 @@ export class JobDesk {
 
   /** Decides how an utterance ends: records it, then ends the job. The first decision stands. */
   end(u: Utterance, now: number, end: EndOf): void {
-    if (u.state === 'recording') {
-      if (end.attempt !== undefined) this.#complete(u, end, now);
-      return;
-    }
+    // Ending the job frees every attempt's slot, this one's too, once the first end is recorded.
+    if (u.state === 'recording') return;
     u.state = 'recording';
-    this.#dropBuffer(u);
+    // A submit under way still reads the buffer; its reply drops it.
+    if (!u.submitting) this.#dropBuffer(u);
     const t = timings(u, now);
     const frame = packResult(
       {
@@ -455,17 +456,17 @@ export class JobDesk {
     const item = { session: u.session, utterance: u.n, state: end.status, packed: frame };
     const decidedAt = u.cutAt;
     this.loop.append.add(item, (reply, now) => {
-      if (reply.status === 'no_session' && this.#jobs.has(u.jobId)) {
-        this.#events.sessionMissing(u, () => {
-          this.#record(u, end, frame);
-        });
-        return;
-      }
+      const missing = reply.status === 'no_session';
+      const again = () => {
+        this.#record(u, end, frame);
+      };
+      if (missing && this.#events.sessionMissing(u, again)) return;
       const stages = this.#env.stats.stages;
       stages.total.observe(now - decidedAt);
       this.#jobs.delete(u.jobId);
+      this.#env.stats.ends[end.status] += 1;
       if (reply.status === 'appended') this.#events.recorded(u, end.status, reply.seq, frame, now);
-      else this.#events.recordedElsewhere(u, now);
+      else if (!missing) this.#events.recordedElsewhere(u, now);
       if (u.created) this.#complete(u, end, now);
       else
         u.completeLater = (at) => {
@@ -490,7 +491,13 @@ export class JobDesk {
     });
   }
 
-  /** The session forgets this utterance without an end of its own. */
+  /** The session was never opened: its utterances were never accepted by anyone. */
+  abandon(u: Utterance): void {
+    this.#release(u);
+    this.#env.stats.ends.failed += 1;
+  }
+
+  /** This desk forgets the utterance without an end of its own. */
   #release(u: Utterance): void {
     this.#dropBuffer(u);
     u.state = 'recording';
@@ -539,16 +546,18 @@ export class JobDesk {
   /** Makes a record of the registry's into an utterance of ours. */
   adopt(record: JobRecord, now: number): Utterance {
     const meta = unpack(record.meta) as JobMeta;
+    const dataStart = headroomFor(meta);
+    this.#env.stats.accepted += 1;
     let buffer: ArrayBuffer | null = null;
     if (record.audio !== undefined) {
-      buffer = this.#env.buffers.take(ORPHAN_HEADROOM + record.audio.length);
-      new Uint8Array(buffer).set(record.audio, ORPHAN_HEADROOM);
+      buffer = this.#env.buffers.take(dataStart + record.audio.length);
+      new Uint8Array(buffer).set(record.audio, dataStart);
     }
     const audio = {
       start: record.audioStart,
       end: record.audioEnd,
       buffer,
-      dataStart: ORPHAN_HEADROOM,
+      dataStart,
     };
     const overdueAt = now + Math.max(0, record.deadlineLeftMs);
     const u = newUtterance(record.jobId, meta, audio, { now, overdueAt });

@@ -63,6 +63,11 @@ export class NodeActor {
   }
 
   register(conn: ConnId, register: Register, now: number): void {
+    const known = this.#phase === 'gone' ? undefined : this.#register?.incarnation;
+    if (known !== undefined && register.incarnation < known) {
+      this.#fence(conn, known);
+      return;
+    }
     this.#conn = conn;
     this.#register = register;
     this.#phase = 'registering';

@@ -9,9 +9,11 @@ import { createHash } from 'node:crypto';
 import { errorBody, type ErrorBody } from '../../domain/errors.ts';
 import type { AttemptRef, JobId, NodeId, PoolKey, SessionId } from '../../domain/ids.ts';
 import { jobId } from '../../domain/ids.ts';
+import { isEnded } from '../../domain/job.ts';
 import { pack, unpack } from '../../protocol/pack.ts';
 import type { AttemptMessage, ConnId, SupervisorToPool } from '../../protocol/supervisor-pool.ts';
-import type { SessionResumeReply } from '../../registry/registry.ts';
+import type { SessionResume, SessionResumeReply } from '../../registry/registry.ts';
+import type { Done } from '../effects.ts';
 import { WakeHeap } from '../wake-heap.ts';
 import { JobDesk } from './job-desk.ts';
 import type { PoolEnv } from './pool-env.ts';
@@ -21,6 +23,8 @@ import type { SessionConfig } from './session-config.ts';
 type Message<T extends SupervisorToPool['type']> = Extract<SupervisorToPool, { type: T }>;
 type Resumed = Extract<SessionResumeReply, { status: 'resumed' }>;
 
+/** A Redis that failed is asked again after this long. */
+const RETRY_MS = 500;
 const TOKEN_CHARACTERS = 32;
 const hash = (token: string) => createHash('sha256').update(token).digest('hex');
 
@@ -30,6 +34,8 @@ export class PoolActor {
   readonly #sessions = new Map<SessionId, Session>();
   readonly #desk: JobDesk;
   readonly #wakes = new WakeHeap<Session>();
+  /** Connections whose resume is under way; bounded by the gateway's handshakes. */
+  readonly #joining = new Set<ConnId>();
   /** Tells the host which session a connection's audio belongs to. */
   readonly #bound: (conn: ConnId, session: Session | null) => void;
 
@@ -46,11 +52,9 @@ export class PoolActor {
       retrying: (u) => of(u.session)?.event(u, 'retrying'),
       saturated: (u) => of(u.session)?.saturated(),
       recorded: (u, status, seq, frame, now) => {
-        env.stats.ends[status] += 1;
         of(u.session)?.recorded(u, status, seq, frame, now);
       },
       recordedElsewhere: (u) => {
-        env.stats.ends.ok += 1;
         const session = of(u.session);
         session?.forgotten(u);
         if (session !== undefined) this.#reload(session);
@@ -58,6 +62,7 @@ export class PoolActor {
       sessionMissing: (u, again) => {
         const session = of(u.session);
         if (session !== undefined) this.#write(session, again);
+        return session !== undefined;
       },
     });
   }
@@ -121,14 +126,17 @@ export class PoolActor {
       config: pack({ ...s.config }),
       nextUtterance: s.position.nextUtterance,
       audioOffset: s.position.audioOffset,
+      nextSeq: s.deliveredSeq + 1,
+      doneBelow: s.doneBelow,
     } as const;
   }
 
   /** Writes the session's record anew: the registry was emptied under it. */
   #write(session: Session, then: () => void): void {
     this.#env.log.warn('session.rewritten', { session: session.id });
-    this.#env.effects.call('sessionOpen', this.#record(session), () => {
-      then();
+    this.#env.effects.call('sessionOpen', this.#record(session), (o, now) => {
+      if (o.ok) then();
+      else session.later(now + RETRY_MS, then);
     });
   }
 
@@ -161,6 +169,9 @@ export class PoolActor {
     early.forEach(wake);
     session.reopen = (then) => {
       this.#write(session, then);
+    };
+    session.reload = () => {
+      this.#reload(session);
     };
     session.fenced = () => {
       this.#fencedOut(session);
@@ -208,7 +219,8 @@ export class PoolActor {
     const refuse = (error: ErrorBody) => {
       this.#env.effects.post({ type: 'client.refuse', conn: m.conn, error });
     };
-    this.#env.effects.call('sessionResume', args, (o, at) => {
+    this.#joining.add(m.conn);
+    this.#takeOver(args, (o, at) => {
       if (!o.ok) refuse(o.error);
       else if (o.value.status === 'unknown')
         refuse(errorBody('no_such_session', 'unknown, or its resume window is over'));
@@ -229,7 +241,22 @@ export class PoolActor {
     });
   }
 
+  /** `session_resume`; meanwhile the session, if it is here, takes no stale epoch for a fence. */
+  #takeOver(args: SessionResume, done: Done<SessionResumeReply>): void {
+    const known = this.#sessions.get(args.session);
+    if (known !== undefined) known.takeovers += 1;
+    this.#env.effects.call('sessionResume', args, (o, now) => {
+      done(o, now);
+      known?.takenOver(o.ok && o.value.status === 'resumed' ? o.value.epoch : null);
+    });
+  }
+
   #bindResumed(s: Session, conn: ConnId, token: string, r: Resumed, now: number): void {
+    if (!this.#joining.delete(conn)) {
+      // That connection closed meanwhile.
+      if (s.conn === null) s.detach(now);
+      return;
+    }
     if (s.conn !== null) this.#bound(s.conn, null);
     this.#env.effects.post({ type: 'session.bound', conn, session: s.id });
     s.bind(conn, now);
@@ -264,10 +291,11 @@ export class PoolActor {
     }
     const config = unpack(r.config) as SessionConfig;
     this.#beyondCursor(id, config, r, (moved) => {
-      // Someone else's call may have built it meanwhile.
+      // Another resume may have built it meanwhile.
+      const built = this.#sessions.get(id);
+      built?.resumed(moved, resultSeq);
       const session =
-        this.#sessions.get(id) ??
-        this.#create(id, config, null, now, { resumed: moved, deliveredSeq: resultSeq });
+        built ?? this.#create(id, config, null, now, { resumed: moved, deliveredSeq: resultSeq });
       this.#findPending(session, moved, now, () => {
         session.opened(now);
         then(session);
@@ -296,14 +324,19 @@ export class PoolActor {
 
   #findPending(s: Session, r: Resumed, now: number, then: () => void): void {
     let waiting = r.pending.length;
+    let ended = false;
     if (waiting === 0) then();
     for (const n of r.pending) {
       const id = jobId(s.config.cell, s.id, n);
       this.#env.effects.call('jobFetch', { jobId: id, withAudio: false }, (o) => {
-        if (o.ok && o.value !== null)
+        if (o.ok && o.value !== null && isEnded(o.value.state)) ended = true;
+        else if (o.ok && o.value !== null)
           s.pending(this.#desk.job(id) ?? this.#desk.adopt(o.value, now));
         waiting -= 1;
-        if (waiting === 0) then();
+        if (waiting > 0) return;
+        then();
+        // Ended between the two reads: its result is recorded by now.
+        if (ended) this.#reload(s);
       });
     }
   }
@@ -316,7 +349,8 @@ export class PoolActor {
       newTokenHash: '',
       resultSeq: m.deliveredSeq,
     };
-    this.#env.effects.call('sessionResume', args, (o, at) => {
+    if (m.conn !== null) this.#joining.add(m.conn);
+    this.#takeOver(args, (o, at) => {
       if (!o.ok || o.value.status !== 'resumed') {
         const error = o.ok
           ? errorBody('no_such_session', 'the session was lost with a thread')
@@ -327,15 +361,16 @@ export class PoolActor {
       }
       const r = o.value;
       this.#settled(m.session, r, m.deliveredSeq, at, (session) => {
-        if (m.conn === null) {
-          session.detach(at);
+        session.doubtPending(at);
+        if (m.conn === null || !this.#joining.delete(m.conn)) {
+          if (session.conn === null) session.detach(at);
           return;
         }
         session.bind(m.conn, at);
         this.#bound(m.conn, session);
         session.deliverKept(r);
         session.rewind(m.receivedTo);
-        if (m.stopping) session.stop(at);
+        if (m.stopping) session.stopAgain(m.receivedTo, at);
       });
     });
   }
@@ -349,10 +384,14 @@ export class PoolActor {
       newTokenHash: '',
       resultSeq: session.deliveredSeq,
     };
-    this.#env.effects.call('sessionResume', args, (o) => {
-      if (!o.ok || o.value.status !== 'resumed') return;
-      session.epoch = o.value.epoch;
-      session.deliverKept(o.value);
+    this.#takeOver(args, (o, at) => {
+      if (session.phase === 'closed') return;
+      if (!o.ok) {
+        session.later(at + RETRY_MS, () => {
+          this.#reload(session);
+        });
+      }
+      if (o.ok && o.value.status === 'resumed') session.reloaded(o.value);
     });
   }
 
@@ -363,6 +402,7 @@ export class PoolActor {
 
   gone(m: Message<'client.gone'>, now: number): void {
     const s = this.#sessions.get(m.session);
+    this.#joining.delete(m.conn);
     this.#bound(m.conn, null);
     if (s?.conn !== m.conn) return;
     s.detach(now);

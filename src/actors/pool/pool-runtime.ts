@@ -128,7 +128,7 @@ export class PoolRuntime implements Effects {
     if (host.wakeAt <= now) host.wake(now);
     host.flush(now);
     this.#port.flush();
-    if (this.#mailbox.length > 0 && this.#port.writable) this.#schedule();
+    if (this.mailbox > 0 && this.#port.ready()) this.#schedule();
     this.#arm(host.wakeAt, now);
   }
 

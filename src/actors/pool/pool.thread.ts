@@ -58,14 +58,20 @@ export default async function poolThread(task: PoolThreadTask): Promise<void> {
   });
   const lag = monitorEventLoopDelay({ resolution: 10 });
   lag.enable();
-  await new Promise<void>((resolve, reject) => {
+  await new Promise<void>((resolve) => {
     const runtime = new PoolRuntime({
       raw: rawPort(task.port, resolve),
       creditMax: task.creditMax,
       clock: systemClock,
       later: (fn) => setImmediate(fn),
       registry,
-      fail: reject,
+      fail: (error) => {
+        log.error('thread.failed', {
+          reason: error instanceof Error ? (error.stack ?? error.message) : String(error),
+        });
+        // Rejecting alone would leave this life's timers and Redis replies running in the worker.
+        process.exit(1);
+      },
     });
     const buffers = new BufferPool(BUFFERS_KEPT);
     const stats = new PoolStats();

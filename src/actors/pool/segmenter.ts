@@ -88,8 +88,8 @@ export class Segmenter {
 
   /** Must the open utterance be cut before a window of this size is added? */
   cutBefore(ms: number, bytesAfter: number): 'max_duration' | 'max_bytes' | null {
-    if (!this.#open || this.#ms === 0) return null;
-    if (this.#ms + ms > this.#config.maxUtteranceMs) return 'max_duration';
+    if (!this.#open) return null;
+    if (this.#ms > 0 && this.#ms + ms > this.#config.maxUtteranceMs) return 'max_duration';
     return bytesAfter > this.#config.bytesMax ? 'max_bytes' : null;
   }
 

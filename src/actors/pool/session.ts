@@ -27,6 +27,10 @@ import { newUtterance, type Utterance } from './utterance.ts';
 const SILENCE_EVERY_MS = 2000;
 /** Beyond the job's deadline, before the session itself declares an utterance expired. */
 const OVERDUE_GRACE_MS = 3000;
+/** A node that runs a job says so well within this, if it was told of the job at all. */
+const DOUBT_MS = 1000;
+/** Before results that are recorded but not delivered are read from the registry. */
+const REREAD_MS = 100;
 /** How long a client is asked to pause when the session has all it may have under way. */
 const SLOW_DOWN_MS = 500;
 
@@ -49,6 +53,8 @@ export class Session {
   readonly #ledger: Record<EndState, number>;
   conn: ConnId | null;
   epoch: number;
+  /** Calls of `session_resume` under way here: until they are answered the epoch is in flux. */
+  takeovers = 0;
   phase: Phase = 'opening';
   /** SHA-256 of the resume token, hex. */
   tokenHash = '';
@@ -133,6 +139,11 @@ export class Session {
     return this.#delivery.deliveredSeq;
   }
 
+  /** Every utterance below has a recorded end. */
+  get doneBelow(): number {
+    return Math.min(this.#intake.utterance, ...this.#open.keys());
+  }
+
   get position() {
     return this.#cursor.confirmed;
   }
@@ -170,11 +181,13 @@ export class Session {
     this.#held = false;
     this.#gapTold = false;
     this.#hold();
+    this.#armPause();
   }
 
   /** The registry's state after a resume of this same object. */
   resumed(r: Resumed, resultSeq: number): void {
-    this.epoch = r.epoch;
+    this.epoch = Math.max(this.epoch, r.epoch);
+    if (this.phase === 'stopped') this.phase = 'stopping';
     this.#delivery.restart(resultSeq);
     Object.assign(this.#ledger, r.ledger);
   }
@@ -190,6 +203,13 @@ export class Session {
     this.#maybeStopped();
   }
 
+  /** What others recorded of this session, read back. */
+  reloaded(r: Resumed): void {
+    this.epoch = Math.max(this.epoch, r.epoch);
+    Object.assign(this.#ledger, r.ledger);
+    this.deliverKept(r);
+  }
+
   /** An utterance whose end is still to come, found in the registry. */
   pending(u: Utterance): void {
     this.#open.set(u.n, u);
@@ -197,11 +217,27 @@ export class Session {
     this.#wake(u.overdueAt + OVERDUE_GRACE_MS);
   }
 
+  /**
+   * After a thread's death a result may have died in its mailbox while the node thinks it is done.
+   * What gives no sign of life soon is handed out once more; the first result still counts.
+   */
+  doubtPending(now: number): void {
+    this.later(now + DOUBT_MS, () => {
+      for (const u of this.#open.values()) {
+        const silent = u.state === 'assigned' || u.state === 'running';
+        if (!silent || u.cutAt > now || u.progressAt > 0 || u.nodeId === undefined) continue;
+        const ref = { jobId: u.jobId, attempt: u.attempt };
+        this.#desk.lost(ref, u.nodeId, 'undeliverable', this.#now);
+      }
+    });
+  }
+
   detach(now: number): void {
     this.#now = now;
     this.conn = null;
     this.#detachedAt = now;
     this.#delivery.forget();
+    this.#touch();
     this.#wake(now + this.#env.config.resumeMs);
   }
 
@@ -210,6 +246,7 @@ export class Session {
   audio(offset: number, bytes: Uint8Array, now: number): void {
     this.#now = now;
     if (this.phase !== 'open' && this.phase !== 'opening') return;
+    if (this.#resync) this.#goOnAt(offset);
     this.#pauseBefore(now);
     const before = this.#intake.received;
     const verdict = this.#intake.accept(offset, bytes);
@@ -222,15 +259,24 @@ export class Session {
     this.#env.stats.audioInBytes += fresh;
     this.#lastFrameAt = now;
     this.#lastFrameMs = Math.min(1000, (bytes.length * 1000) / this.#bytesPerS());
-    const limit = this.#intake.absentLimitMs;
-    if (limit !== null && !this.#armed) {
-      this.#armed = true;
-      this.#wake(now + limit + this.#lastFrameMs);
-    }
+    this.#armPause();
     this.#silencePassed(now);
+    if (this.#intake.received >= this.#stopAt) this.stop(now);
   }
 
-  #armed = false;
+  #pauseAt = Infinity;
+  /** A client without `replay` is taken up again wherever its next frame is. */
+  #resync = false;
+
+  #goOnAt(offset: number): void {
+    this.#resync = false;
+    const at = this.#intake.received;
+    if (offset <= at) return;
+    const details = { from_offset: at, to_offset: offset };
+    this.error(errorBody('audio_lost', 'audio was lost in a failure here', { details }));
+    const { utterance, turnId } = this.#intake;
+    this.#intake.reset({ offset, utterance, turnId });
+  }
 
   #bytesPerS(): number {
     const f = this.config.start.audio;
@@ -326,6 +372,7 @@ export class Session {
     const full = this.#open.size >= max || buffers.usedBytes > config.audioBytesMax;
     if (!this.#held && full && this.conn !== null) {
       this.#held = true;
+      this.#wake(this.#now + SLOW_DOWN_MS);
       this.#send({ type: 'slow_down', pause_ms: SLOW_DOWN_MS });
       effects.post({ type: 'client.hold', conn: this.conn, hold: true });
     } else if (
@@ -335,6 +382,7 @@ export class Session {
     ) {
       this.#held = false;
       this.#lastFrameAt = this.#now;
+      this.#armPause();
       if (this.conn !== null) effects.post({ type: 'client.hold', conn: this.conn, hold: false });
     }
   }
@@ -353,9 +401,10 @@ export class Session {
       case 'playback':
         this.#intake.playback = m.active;
         if (!m.active) this.#lastFrameAt = now;
+        this.#armPause();
         return;
       case 'ack':
-        if (m.result_seq >= 0 && m.result_seq <= this.#delivery.deliveredSeq) {
+        if (m.result_seq > this.#acked && m.result_seq <= this.#delivery.deliveredSeq) {
           this.#acked = Math.max(this.#acked, m.result_seq);
           this.#desk.loop.ack.add({ session: this.id, resultSeq: m.result_seq }, () => undefined);
         }
@@ -402,6 +451,14 @@ export class Session {
     this.#maybeStopped();
   }
 
+  /** After a thread's death: the client had sent `stop` behind the audio up to here. */
+  stopAgain(receivedTo: number, now: number): void {
+    if (this.config.start.replay === true && receivedTo > this.#intake.received) {
+      this.#stopAt = receivedTo;
+    } else this.stop(now);
+  }
+
+  #stopAt = Infinity;
   #stopAsked = false;
   #acked = -1;
 
@@ -459,6 +516,7 @@ export class Session {
     this.#open.delete(u.n);
     this.#cursor.safe(u.n);
     this.advance();
+    this.#hold();
   }
 
   #deliver(seq: number, frame: Uint8Array): void {
@@ -480,15 +538,35 @@ export class Session {
     const next = c.next();
     if (next === null || c.underWay || this.phase === 'opening' || this.phase === 'closed') return;
     c.underWay = true;
-    this.#desk.loop.advance.add({ session: this.id, epoch: this.epoch, ...next }, (reply) => {
+    const { epoch } = this;
+    this.#desk.loop.advance.add({ session: this.id, epoch, ...next }, (reply) => {
       c.underWay = false;
-      if (reply.status === 'fenced') this.fenced();
+      if (this.phase === 'closed') return;
+      if (reply.status === 'fenced') {
+        this.#staleEpoch(epoch);
+        return;
+      }
       if (reply.status === 'unknown') this.#reopen();
       if (reply.status !== 'ok') return;
       c.confirmed = next;
       this.#send({ type: 'ack', audio_offset: next.audioOffset });
       this.advance();
     });
+  }
+
+  /** Our own takeover (a resume here) raised the epoch, or another owner did. */
+  #staleEpoch(epoch: number): void {
+    if (this.takeovers > 0) return;
+    if (epoch < this.epoch) this.advance();
+    else this.fenced();
+  }
+
+  /** A `session_resume` of our own was answered. */
+  takenOver(epoch: number | null): void {
+    this.takeovers -= 1;
+    if (epoch !== null) this.epoch = Math.max(this.epoch, epoch);
+    this.advance();
+    this.#maybeStopped();
   }
 
   /** The registry lost the session (it was emptied): write it again as it stands. */
@@ -501,6 +579,9 @@ export class Session {
   /** Set by the pool actor, which writes session records. */
   reopen: (then: () => void) => void = () => undefined;
 
+  /** Set by the pool actor: reads back what the registry has of this session. */
+  reload: () => void = () => undefined;
+
   /** Another owner has it. */
   fenced: () => void = () => undefined;
 
@@ -510,29 +591,60 @@ export class Session {
   wake(now: number): boolean {
     this.#now = now;
     if (this.phase === 'closed') return false;
+    this.#runLater(now);
     this.#checkPause(now);
     this.#checkOverdue(now);
+    if (this.#held) this.#stillHeld(now);
     if (now >= this.#touchAt) {
       this.#touchAt = now + this.#env.config.resumeMs / 3;
-      if (this.phase !== 'opening' && this.conn !== null) {
-        this.#desk.loop.touch.add({ session: this.id, epoch: this.epoch }, () => undefined);
-      }
+      if (this.conn !== null) this.#touch();
       this.#wake(this.#touchAt);
     }
     return !(this.conn === null && now - this.#detachedAt >= this.#env.config.resumeMs);
   }
 
+  #stillHeld(now: number): void {
+    this.#hold();
+    if (this.#held) this.#wake(now + SLOW_DOWN_MS);
+  }
+
+  /** What is to be tried again; bounded by the utterances under way. */
+  #laters: { readonly at: number; readonly fn: () => void }[] = [];
+
+  later(at: number, fn: () => void): void {
+    this.#laters.push({ at, fn });
+    this.#wake(at);
+  }
+
+  #runLater(now: number): void {
+    const due = this.#laters.filter((l) => l.at <= now);
+    if (due.length === 0) return;
+    this.#laters = this.#laters.filter((l) => l.at > now);
+    for (const { fn } of due) fn();
+  }
+
+  /** Renews the time the registry keeps the session. */
+  #touch(): void {
+    if (this.phase === 'opening') return;
+    this.#desk.loop.touch.add({ session: this.id, epoch: this.epoch }, () => undefined);
+  }
+
+  /** One entry in the wake heap at a time, moved on when it comes too early. */
+  #armPause(): void {
+    const limit = this.#intake.absentLimitMs;
+    if (limit === null || this.#pauseAt < Infinity) return;
+    this.#pauseAt = this.#lastFrameAt + this.#lastFrameMs + limit + 1;
+    this.#wake(this.#pauseAt);
+  }
+
   #checkPause(now: number): void {
-    this.#armed = false;
+    if (now < this.#pauseAt) return;
+    this.#pauseAt = Infinity;
     const limit = this.#intake.absentLimitMs;
     if (limit === null || this.conn === null || this.#held) return;
     const absent = now - this.#lastFrameAt - this.#lastFrameMs;
-    if (absent >= limit) {
-      if (absent > 0) this.#intake.absent(absent);
-      return;
-    }
-    this.#armed = true;
-    this.#wake(this.#lastFrameAt + this.#lastFrameMs + limit + 1);
+    if (absent >= limit && absent > 0) this.#intake.absent(absent);
+    else this.#armPause();
   }
 
   #checkOverdue(now: number): void {
@@ -545,8 +657,15 @@ export class Session {
 
   #maybeStopped(): void {
     if (this.#stopAsked && this.phase === 'open') this.phase = 'stopping';
-    if (this.phase !== 'stopping' || this.#open.size > 0 || this.#delivery.waiting > 0) return;
+    if (this.phase !== 'stopping' || this.#open.size > 0 || this.takeovers > 0) return;
     if (this.conn === null) return;
+    if (this.deliveredSeq + 1 < this.#intake.utterance) {
+      // Recorded by someone else, or by an earlier life of this thread: read it back first.
+      this.later(this.#now + REREAD_MS, () => {
+        if (this.phase === 'stopping' && this.takeovers === 0) this.reload();
+      });
+      return;
+    }
     this.phase = 'stopped';
     this.#cursor.silence(this.#intake.received);
     this.advance();
@@ -568,15 +687,15 @@ export class Session {
   /** What was held in memory above the durable offset is lost: ask for it, or say so. */
   rewind(receivedTo: number): void {
     const at = this.#intake.received;
-    if (this.config.start.replay === true) this.#send({ type: 'rewind', audio_offset: at });
-    else if (receivedTo > at) {
-      const details = { from_offset: at, to_offset: receivedTo };
-      this.error(errorBody('audio_lost', 'audio was lost in a failure here', { details }));
-      this.#intake.reset({
-        offset: receivedTo,
-        utterance: this.#intake.utterance,
-        turnId: this.#intake.turnId,
-      });
+    if (this.config.start.replay === true) {
+      this.#send({ type: 'rewind', audio_offset: at });
+      return;
+    }
+    // Frames that came while the thread was down are gone as well: see `#goOnAt`.
+    this.#resync = true;
+    if (receivedTo > at) {
+      this.#goOnAt(receivedTo);
+      this.#resync = true;
     }
   }
 
@@ -600,6 +719,8 @@ export class Session {
 
   close(): void {
     this.phase = 'closed';
+    for (const u of this.#backlog) this.#desk.abandon(u);
+    this.#backlog = [];
     this.#intake.close();
   }
 

@@ -31,6 +31,8 @@ export interface Utterance {
   /** Its audio with headroom in front; null: on the way to a node, or only in the registry. */
   buffer: ArrayBuffer | null;
   readonly dataStart: number;
+  /** A `job_submit` that reads its buffer is under way. */
+  submitting: boolean;
   /** Its buffer is with the supervisor. */
   sending: boolean;
   /** Handed to another node while the buffer was away. */
@@ -73,6 +75,7 @@ export function newUtterance(
     created: false,
     buffer: audio.buffer,
     dataStart: audio.dataStart,
+    submitting: false,
     sending: false,
     next: null,
     attempt: 0,

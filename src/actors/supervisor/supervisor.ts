@@ -163,7 +163,10 @@ export class Supervisor implements GatewayEvents {
     const thread = threads[placement.ofNode(nodeId)];
     if (thread === undefined) return;
     this.#nodeConns.set(conn, { nodeId, thread, register });
-    this.#nodes.set(nodeId, conn);
+    const older = this.#nodeConns.get(this.#nodes.get(nodeId) ?? -1);
+    if (older === undefined || older.register.incarnation <= register.incarnation) {
+      this.#nodes.set(nodeId, conn);
+    }
     thread.post({ type: 'node.register', conn, nodeId, register });
   }
 
@@ -329,6 +332,8 @@ export class Supervisor implements GatewayEvents {
 
   /** The thread lives again: give it back its nodes and sessions. */
   threadUp(thread: ThreadHandle): void {
+    const conns = [...this.#clients].filter(([, r]) => r.thread === thread).map(([conn]) => conn);
+    this.#gateway?.resumeReading(conns);
     for (const [conn, route] of this.#nodeConns) {
       const { nodeId, register } = route;
       if (route.thread === thread) thread.post({ type: 'node.adopt', conn, nodeId, register });

@@ -46,7 +46,7 @@ test('pool host: what is said before the session is recorded is submitted once i
 });
 
 // Known bug, reported: drop `.fails` with its fix.
-test.fails(
+test(
   'pool host: a resume while an advance of the older epoch is under way keeps the session',
   async () => {
     const rig = new HostRig();
@@ -74,7 +74,7 @@ test.fails(
 );
 
 // Known bug, reported: drop `.fails` with its fix.
-test.fails(
+test(
   'pool host: a job that ends while its session is being taken up is delivered at once',
   async () => {
     const before = new HostRig();
