@@ -45,58 +45,50 @@ test('pool host: what is said before the session is recorded is submitted once i
   expect(rig.ops).toContain('jobSubmit');
 });
 
-// Known bug, reported: drop `.fails` with its fix.
-test(
-  'pool host: a resume while an advance of the older epoch is under way keeps the session',
-  async () => {
-    const rig = new HostRig();
-    await rig.node();
-    await rig.open(1);
-    rig.say(1, 0);
-    await rig.step('jobSubmit');
-    expect(rig.ops).toContain('sessionAdvance');
-    rig.handle({ type: 'client.gone', conn: 1, session: SESSION });
-    rig.resume(2, rig.token());
-    await rig.step('sessionResume');
-    // It carries the epoch from before the resume: that is no other owner.
-    await rig.step('sessionAdvance');
-    await rig.settle();
-    rig.result(0);
-    await rig.settle();
-    rig.control(2, { type: 'stop' });
-    await rig.settle();
-    expect(rig.told(2).filter((m) => m !== 'ack' && m !== 'utterance')).toEqual([
-      'resumed',
-      'result',
-      'stopped',
-    ]);
-  },
-);
+test('pool host: a resume while an advance of the older epoch is under way keeps the session', async () => {
+  const rig = new HostRig();
+  await rig.node();
+  await rig.open(1);
+  rig.say(1, 0);
+  await rig.step('jobSubmit');
+  expect(rig.ops).toContain('sessionAdvance');
+  rig.handle({ type: 'client.gone', conn: 1, session: SESSION });
+  rig.resume(2, rig.token());
+  await rig.step('sessionResume');
+  // It carries the epoch from before the resume: that is no other owner.
+  await rig.step('sessionAdvance');
+  await rig.settle();
+  rig.result(0);
+  await rig.settle();
+  rig.control(2, { type: 'stop' });
+  await rig.settle();
+  expect(rig.told(2).filter((m) => m !== 'ack' && m !== 'utterance')).toEqual([
+    'resumed',
+    'result',
+    'stopped',
+  ]);
+});
 
-// Known bug, reported: drop `.fails` with its fix.
-test(
-  'pool host: a job that ends while its session is being taken up is delivered at once',
-  async () => {
-    const before = new HostRig();
-    await before.node();
-    await before.open(1);
-    before.say(1, 0);
-    await before.settle();
-    const token = before.token();
-    // Another life of the thread: it has the registry and nothing else.
-    const rig = new HostRig(before.registry);
-    rig.resume(2, token);
-    await rig.step('sessionResume');
-    expect(rig.ops).toEqual(['jobFetch']);
-    // The node's result arrives and is recorded before the session asks for what is pending.
-    before.result(0);
-    await before.settle();
-    await rig.settle();
-    rig.control(2, { type: 'stop' });
-    await rig.settle();
-    expect(rig.told(2).filter((m) => m === 'result' || m === 'stopped')).toEqual([
-      'result',
-      'stopped',
-    ]);
-  },
-);
+test('pool host: a job that ends while its session is being taken up is delivered at once', async () => {
+  const before = new HostRig();
+  await before.node();
+  await before.open(1);
+  before.say(1, 0);
+  await before.settle();
+  const token = before.token();
+  // Another life of the thread: it has the registry and nothing else.
+  const rig = new HostRig(before.registry);
+  rig.resume(2, token);
+  await rig.step('sessionResume');
+  expect(rig.ops).toEqual(['jobFetch']);
+  // The node's result arrives and is recorded before the session asks for what is pending.
+  before.result(0);
+  await before.settle();
+  await rig.settle();
+  rig.control(2, { type: 'stop' });
+  await rig.settle();
+  expect(rig.told(2).filter((m) => m === 'result' || m === 'stopped')).toEqual([
+    'result',
+    'stopped',
+  ]);
+});
