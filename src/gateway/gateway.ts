@@ -24,7 +24,7 @@ export interface GatewayEvents {
   clientGone(conn: ConnId): void;
   nodeRegister(conn: ConnId, register: Register): void;
   nodeHeartbeat(conn: ConnId, heartbeat: NodeMessage<'heartbeat'>): Offer;
-  nodeDrain(conn: ConnId): void;
+  nodeDrain(conn: ConnId): Offer;
   /** `output`: packed msgpack map, a view into the received frame. */
   nodeAttempt(conn: ConnId, message: AttemptMessage, output: Uint8Array | null): Offer;
   nodeGone(conn: ConnId): void;

@@ -44,8 +44,7 @@ export class NodeConnection extends Connection {
       case 'heartbeat':
         return this.#heartbeat(message);
       case 'drain':
-        events.nodeDrain(this.id);
-        return 'taken';
+        return events.nodeDrain(this.id);
       case 'accept':
       case 'handback':
       case 'progress':

@@ -132,6 +132,8 @@ export type PoolToSupervisor =
       readonly code: number;
       readonly reason: string;
     }
+  /** The registry knows that this connection of a node is gone (answer to `node.gone`). */
+  | { readonly type: 'node.left'; readonly conn: ConnId }
   /** To whichever connection the node has here now. */
   | { readonly type: 'node.tell'; readonly nodeId: NodeId; readonly message: SchedulerToNode }
   /** One contiguous `job` frame: bytes `start`…`end` of the buffer. Comes back as `job.sent`. */

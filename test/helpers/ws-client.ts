@@ -189,7 +189,7 @@ export class Supervisor implements GatewayEvents {
     this.#record('nodeRegister', conn, ...args);
   nodeHeartbeat = (conn: number, ...args: unknown[]): Offer =>
     this.#offer('nodeHeartbeat', conn, ...args);
-  nodeDrain = (conn: number): void => this.#record('nodeDrain', conn);
+  nodeDrain = (conn: number): Offer => this.#offer('nodeDrain', conn);
   nodeAttempt = (conn: number, message: unknown, output: Uint8Array | null): Offer =>
     this.#offer('nodeAttempt', conn, message, output === null ? null : unpack(output));
   nodeGone = (conn: number): void => this.#record('nodeGone', conn);

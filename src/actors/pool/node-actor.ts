@@ -4,7 +4,8 @@
  * newer one.
  *
  * Thread: pool. Owns: the node's register message and its newest unsent heartbeat.
- * Bounds: one call under way, one heartbeat waiting (a newer one replaces it).
+ * Bounds: one call under way, one heartbeat waiting (a newer one replaces it), a departure each
+ * connection (the gateway admits none while the registry is away).
  */
 import type { AttemptRef, JobId, NodeId } from '../../domain/ids.ts';
 import { poolsOf } from '../../domain/node.ts';
@@ -22,6 +23,10 @@ import type { PoolEnv } from './pool-env.ts';
 const CLAIM_LIMIT = 16;
 const RETRY_MS = 250;
 
+interface Departure {
+  readonly conn: ConnId;
+  readonly incarnation: number;
+}
 type Phase = 'registering' | 'registered' | 'gone';
 
 const refs = (list: readonly { job_id: string; attempt: number }[] | undefined): AttemptRef[] =>
@@ -39,7 +44,8 @@ export class NodeActor {
   #busy = false;
   #waitingRegister = false;
   #heartbeat: NodeMessage<'heartbeat'> | null = null;
-  #departure: { conn: ConnId; incarnation: number } | null = null;
+  /** Oldest first; the registry is told of each, as it cannot be known which one it believes in. */
+  readonly #departures: Departure[] = [];
   /** When a failed call is tried again. */
   retryAt: number | null = null;
 
@@ -51,7 +57,7 @@ export class NodeActor {
 
   /** Nothing is known or under way: the host may forget this actor. */
   get idle(): boolean {
-    return this.#phase === 'gone' && !this.#busy && this.#departure === null;
+    return this.#phase === 'gone' && !this.#busy && this.#departures.length === 0;
   }
 
   #connection(conn: ConnId): string {
@@ -114,8 +120,11 @@ export class NodeActor {
   }
 
   gone(conn: ConnId, now: number): void {
-    if (conn !== this.#conn) return;
-    this.#departure = { conn, incarnation: this.#register?.incarnation ?? 0 };
+    if (conn !== this.#conn) {
+      this.#env.effects.post({ type: 'node.left', conn });
+      return;
+    }
+    this.#departures.push({ conn, incarnation: this.#register?.incarnation ?? 0 });
     this.#phase = 'gone';
     this.#heartbeat = null;
     this.#waitingRegister = false;
@@ -132,7 +141,8 @@ export class NodeActor {
   /** The most urgent thing not yet done, when nothing is under way. */
   #next(now: number): void {
     if (this.#busy || (this.retryAt !== null && now < this.retryAt)) return;
-    if (this.#departure !== null) this.#callOffline(this.#departure);
+    const [departure] = this.#departures;
+    if (departure !== undefined) this.#callOffline(departure);
     else if (this.#waitingRegister) this.#callRegister();
     else if (this.#phase === 'registered' && this.#heartbeat !== null) this.#callHeartbeat();
   }
@@ -277,7 +287,7 @@ export class NodeActor {
     });
   }
 
-  #callOffline(d: { conn: ConnId; incarnation: number }): void {
+  #callOffline(d: Departure): void {
     this.#busy = true;
     const args = {
       cell: this.#cell,
@@ -286,7 +296,10 @@ export class NodeActor {
       connection: this.#connection(d.conn),
     };
     this.#env.effects.call('nodeOffline', args, (o, now) => {
-      if (o.ok) this.#departure = null;
+      if (o.ok) {
+        this.#departures.shift();
+        this.#env.effects.post({ type: 'node.left', conn: d.conn });
+      }
       if (o.ok && o.value.status === 'offline') {
         this.#env.log.warn('node.offline', { nodeId: this.id, lost: o.value.lost.length });
         this.#lost(o.value.lost, 'node_lost');

@@ -19,7 +19,7 @@ import type { Gateway, GatewayEvents, Offer } from '../../gateway/gateway.ts';
 import type { Logger } from '../../platform/logger.ts';
 import type { Random } from '../../platform/random.ts';
 import type { ClientMessage, Start } from '../../protocol/client-wire.ts';
-import type { NodeMessage, Register } from '../../protocol/node-wire.ts';
+import type { NodeMessage, Register, SchedulerToNode } from '../../protocol/node-wire.ts';
 import { resultSeqOf } from '../../protocol/result-frame.ts';
 import type {
   AttemptMessage,
@@ -27,6 +27,7 @@ import type {
   ConnId,
   PoolToSupervisor,
 } from '../../protocol/supervisor-pool.ts';
+import { NodeRoutes } from './node-routes.ts';
 import type { Placement } from './placement.ts';
 import type { ThreadHandle } from './thread-handle.ts';
 
@@ -39,12 +40,6 @@ interface ClientRoute {
   deliveredSeq: number;
   stopping: boolean;
   held: boolean;
-}
-
-interface NodeRoute {
-  readonly nodeId: NodeId;
-  readonly thread: ThreadHandle;
-  register: Register;
 }
 
 export interface SupervisorOptions {
@@ -62,8 +57,7 @@ export class Supervisor implements GatewayEvents {
   readonly #clients = new Map<ConnId, ClientRoute>();
   /** Every session an actor thread here has; null: its client is away. */
   readonly #sessions = new Map<SessionId, ConnId | null>();
-  readonly #nodeConns = new Map<ConnId, NodeRoute>();
-  readonly #nodes = new Map<NodeId, ConnId>();
+  readonly #nodes = new NodeRoutes();
   #drainedThreads = 0;
   /** Called when every thread has nothing in flight after a drain began. */
   onDrained: () => void = () => undefined;
@@ -162,16 +156,12 @@ export class Supervisor implements GatewayEvents {
     const nodeId = (register.node_id ?? `node-${random.id(12)}`) as NodeId;
     const thread = threads[placement.ofNode(nodeId)];
     if (thread === undefined) return;
-    this.#nodeConns.set(conn, { nodeId, thread, register });
-    const older = this.#nodeConns.get(this.#nodes.get(nodeId) ?? -1);
-    if (older === undefined || older.register.incarnation <= register.incarnation) {
-      this.#nodes.set(nodeId, conn);
-    }
+    this.#nodes.add(conn, { nodeId, thread, register, answered: false });
     thread.post({ type: 'node.register', conn, nodeId, register });
   }
 
   nodeHeartbeat(conn: ConnId, heartbeat: NodeMessage<'heartbeat'>): Offer {
-    const route = this.#nodeConns.get(conn);
+    const route = this.#nodes.get(conn);
     if (route === undefined) return 'taken';
     const { nodeId, thread } = route;
     return thread.send(conn, { type: 'node.heartbeat', conn, nodeId, heartbeat })
@@ -179,13 +169,15 @@ export class Supervisor implements GatewayEvents {
       : 'full';
   }
 
-  nodeDrain(conn: ConnId): void {
-    const route = this.#nodeConns.get(conn);
-    route?.thread.post({ type: 'node.drain', conn, nodeId: route.nodeId });
+  nodeDrain(conn: ConnId): Offer {
+    const route = this.#nodes.get(conn);
+    if (route === undefined) return 'taken';
+    const { nodeId, thread } = route;
+    return thread.send(conn, { type: 'node.drain', conn, nodeId }) ? 'taken' : 'full';
   }
 
   nodeAttempt(conn: ConnId, message: AttemptMessage, output: Uint8Array | null): Offer {
-    const route = this.#nodeConns.get(conn);
+    const route = this.#nodes.get(conn);
     const address = parseJobId(message.job_id);
     if (route === undefined || address === undefined) return 'taken';
     const thread = this.#threadOf(address.session);
@@ -197,11 +189,8 @@ export class Supervisor implements GatewayEvents {
   }
 
   nodeGone(conn: ConnId): void {
-    const route = this.#nodeConns.get(conn);
-    if (route === undefined) return;
-    this.#nodeConns.delete(conn);
-    if (this.#nodes.get(route.nodeId) === conn) this.#nodes.delete(route.nodeId);
-    route.thread.post({ type: 'node.gone', conn, nodeId: route.nodeId });
+    const route = this.#nodes.gone(conn);
+    route?.thread.post({ type: 'node.gone', conn, nodeId: route.nodeId });
   }
 
   // --- from actor threads --------------------------------------------------------------------
@@ -238,13 +227,16 @@ export class Supervisor implements GatewayEvents {
         thread.slabBack(m.slab);
         return;
       case 'node.send':
-        this.#gateway?.sendNode(m.conn, m.message);
+        this.#toNode(m.conn, m.message);
+        return;
+      case 'node.left':
+        this.#nodes.confirmed(m.conn);
         return;
       case 'node.close':
         this.#gateway?.closeNode(m.conn, m.code, m.reason);
         return;
       case 'node.tell': {
-        const conn = this.#nodes.get(m.nodeId);
+        const conn = this.#nodes.connOf(m.nodeId);
         if (conn !== undefined) this.#gateway?.sendNode(conn, m.message);
         return;
       }
@@ -266,6 +258,12 @@ export class Supervisor implements GatewayEvents {
       default:
         assertNever(m, 'PoolToSupervisor');
     }
+  }
+
+  #toNode(conn: ConnId, message: SchedulerToNode): void {
+    const route = this.#nodes.get(conn);
+    if (route !== undefined && message.type === 'registered') route.answered = true;
+    this.#gateway?.sendNode(conn, message);
   }
 
   #frame(conn: ConnId, frame: Uint8Array): void {
@@ -300,7 +298,7 @@ export class Supervisor implements GatewayEvents {
         thread.post({ type: 'job.sent', jobId, attempt, buffer, ok }, [buffer]);
       }
     };
-    const conn = this.#nodes.get(m.nodeId);
+    const conn = this.#nodes.connOf(m.nodeId);
     if (conn === undefined || this.#gateway === null) done(false);
     else this.#gateway.sendNodeFrame(conn, new Uint8Array(buffer, m.start, m.end - m.start), done);
   }
@@ -328,16 +326,14 @@ export class Supervisor implements GatewayEvents {
       // Its hold, if any, died with the thread.
       route.held = route.thread === thread ? false : route.held;
     }
+    for (const conn of this.#nodes.unanswered(thread)) {
+      this.#gateway?.closeNode(conn, 1011, error.message);
+    }
   }
 
   /** The thread lives again: give it back its nodes and sessions. */
   threadUp(thread: ThreadHandle): void {
-    const conns = [...this.#clients].filter(([, r]) => r.thread === thread).map(([conn]) => conn);
-    this.#gateway?.resumeReading(conns);
-    for (const [conn, route] of this.#nodeConns) {
-      const { nodeId, register } = route;
-      if (route.thread === thread) thread.post({ type: 'node.adopt', conn, nodeId, register });
-    }
+    this.#nodes.handOver(thread);
     let adopted = 0;
     for (const [session, conn] of this.#sessions) {
       if (this.#threadOf(session) !== thread) continue;
@@ -352,6 +348,10 @@ export class Supervisor implements GatewayEvents {
         stopping: route?.stopping ?? false,
       });
     }
+    // What was held goes behind the adoptions, or the new life would not know whose it is.
+    const conns = [...this.#clients].filter(([, r]) => r.thread === thread).map(([conn]) => conn);
+    this.#gateway?.resumeReading(conns);
+    thread.roomAgain();
     this.#options.log.info('thread.up', {
       thread: thread.index,
       life: thread.life,
@@ -379,7 +379,7 @@ export class Supervisor implements GatewayEvents {
 
   /** After the drain: nodes are told to go elsewhere. */
   dismissNodes(): void {
-    for (const conn of this.#nodeConns.keys()) {
+    for (const conn of this.#nodes.conns) {
       this.#gateway?.sendNode(conn, { type: 'drain', deadline_ms: 0 });
       this.#gateway?.closeNode(conn, 1012, 'restarting');
     }

@@ -81,10 +81,9 @@ export class ThreadHandle {
         this.#port?.consumed(messages.length);
       },
       writable: () => {
-        this.#roomAgain();
+        this.roomAgain();
       },
     });
-    this.#roomAgain();
   }
 
   /** The thread ended; slabs and buffers it had are gone with it. */
@@ -128,10 +127,11 @@ export class ThreadHandle {
 
   slabBack(slab: ArrayBuffer): void {
     this.#slabs.release(slab);
-    this.#roomAgain();
+    this.roomAgain();
   }
 
-  #roomAgain(): void {
+  /** Connections that were refused offer again. After a restart: once the new life has its nodes and sessions. */
+  roomAgain(): void {
     if (this.#waiting.size === 0) return;
     const waiting = new Set(this.#waiting);
     this.#waiting.clear();

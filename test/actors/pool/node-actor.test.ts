@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest';
+import type { Register } from '../../../src/protocol/node-wire.ts';
+import { HostRig, NODE } from './host.ts';
+
+const register: Register = { type: 'register', incarnation: 1, slots: 4, pools: ['en:es'] };
+const adopt = (conn: number) => ({ type: 'node.adopt', conn, nodeId: NODE, register }) as const;
+const gone = (conn: number) => ({ type: 'node.gone', conn, nodeId: NODE }) as const;
+const left = (rig: HostRig) => rig.of('node.left').map((m) => m.conn);
+
+test('node actor: a departure is confirmed once the registry has it, and not before', async () => {
+  const rig = new HostRig();
+  await rig.node();
+  rig.handle(gone(90));
+  expect(left(rig)).toEqual([]);
+  await rig.step('nodeOffline');
+  expect(left(rig)).toEqual([90]);
+  expect(await rig.registry.nodes(10)).toMatchObject([{ state: 'offline' }]);
+});
+
+test('node actor: of several departures after a restart each is told, whichever the registry knows', async () => {
+  const before = new HostRig();
+  await before.node();
+  const rig = new HostRig(before.registry);
+  // Connection 90 is registered; the register of 91 died with the thread.
+  rig.handle(adopt(90), gone(90), adopt(91), gone(91));
+  await rig.settle();
+  expect(left(rig)).toEqual([90, 91]);
+  expect(await rig.registry.nodes(10)).toMatchObject([{ state: 'offline' }]);
+});
+
+test('node actor: the departure of a connection that is not the node’s is confirmed at once', async () => {
+  const rig = new HostRig();
+  await rig.node();
+  rig.handle(gone(89));
+  expect([left(rig), rig.ops]).toEqual([[89], []]);
+});
