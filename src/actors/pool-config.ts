@@ -8,6 +8,11 @@ import type { InstanceId } from '../domain/ids.ts';
 /** The part of the configuration that actors act on. */
 export interface PoolConfig {
   readonly instanceId: InstanceId;
+  /**
+   * Names this process among all lives of the instance id, which a user may fix: connection numbers
+   * begin anew in each, and the registry still holds the former life's.
+   */
+  readonly life: string;
   readonly cells: number;
   readonly heartbeatMs: number;
   readonly nodeTtlMs: number;

@@ -61,7 +61,8 @@ export class NodeActor {
   }
 
   #connection(conn: ConnId): string {
-    return `${this.#env.config.instanceId}/${conn}`;
+    const { instanceId, life } = this.#env.config;
+    return `${instanceId}/${life}/${conn}`;
   }
 
   #send(message: SchedulerToNode): void {
@@ -210,9 +211,9 @@ export class NodeActor {
 
   /** The older connection of this node, when it is one of ours. */
   #fenceOld(connection: string): void {
-    const [instance, conn] = connection.split('/');
-    if (instance !== this.#env.config.instanceId || conn === undefined) return;
-    if (Number(conn) !== this.#conn) this.#fence(Number(conn), this.#register?.incarnation ?? 0);
+    const conn = Number(connection.split('/')[2]);
+    if (connection !== this.#connection(conn) || conn === this.#conn) return;
+    this.#fence(conn, this.#register?.incarnation ?? 0);
   }
 
   #fence(conn: ConnId, incarnation: number): void {

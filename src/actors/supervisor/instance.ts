@@ -35,6 +35,8 @@ export interface InstanceOptions {
   readonly left: (code: number) => void;
 }
 
+/** 40 bits: two lives of one instance id never share a name. */
+const LIFE_CHARACTERS = 8;
 /** After the last result is recorded it may still be on its way to a socket. */
 const LAST_WORDS_MS = 50;
 /** A failed instance does not drain for long: its clients are better served elsewhere. */
@@ -96,14 +98,15 @@ export class Instance {
   }
 
   #threadPool(): ThreadPool {
-    const { config, clock, log, redisUrl } = this.#options;
+    const { config, clock, random, log, redisUrl } = this.#options;
+    const pools = poolConfig(config, random.id(LIFE_CHARACTERS));
     const cells = Array.from({ length: config.cells }, (_, c) => c);
     return new ThreadPool({
       threads: this.#threads,
       task: (thread) => ({
         thread,
         cells: cells.filter((c) => c % config.threads === thread),
-        config: poolConfig(config),
+        config: pools,
         timing: registryTiming(config),
         redisUrl,
         redisTimeoutMs: config.redisTimeoutMs,

@@ -43,9 +43,10 @@ export function registryTiming(c: Config): RegistryTiming {
   };
 }
 
-export function poolConfig(c: Config): PoolConfig {
+export function poolConfig(c: Config, life: string): PoolConfig {
   return {
     instanceId: c.instanceId as InstanceId,
+    life,
     cells: c.cells,
     heartbeatMs: c.heartbeatMs,
     nodeTtlMs: c.nodeTtlMs,

@@ -31,6 +31,7 @@ export const START: Start = {
 
 const CONFIG: PoolEnv['config'] = {
   instanceId: 'i1' as InstanceId,
+  life: 'a',
   cells: 1,
   heartbeatMs: 5000,
   nodeTtlMs: 15_000,
@@ -62,7 +63,7 @@ export class HostRig {
   readonly now = 1000;
   #token = 0;
 
-  constructor(registry?: MemoryRegistry) {
+  constructor(registry?: MemoryRegistry, config: Partial<PoolEnv['config']> = {}) {
     this.registry =
       registry ??
       createMemoryRegistry({ timing: TIMING, cells: 1, now: () => this.now, random: () => 0 });
@@ -82,7 +83,7 @@ export class HostRig {
     } as unknown as Random;
     const stats = new PoolStats();
     const env = {
-      config: CONFIG,
+      config: { ...CONFIG, ...config },
       effects,
       random,
       buffers: this.buffers,

@@ -34,3 +34,35 @@ test('node actor: the departure of a connection that is not the node’s is conf
   rig.handle(gone(89));
   expect([left(rig), rig.ops]).toEqual([[89], []]);
 });
+
+test('node actor: a former life of the same instance id has other names for its connections', async () => {
+  const before = new HostRig();
+  await before.node();
+  before.handle(gone(90));
+  // The process ended before the registry was told; the next one numbers connections from the start.
+  const rig = new HostRig(before.registry, { life: 'b' });
+  rig.handle({ type: 'node.register', conn: 90, nodeId: NODE, register });
+  await rig.step('nodeRegister');
+  // A late cleanup by the former life: it means its own connection 90.
+  await before.step('nodeOffline');
+  expect(await rig.registry.nodes(10)).toMatchObject([{ state: 'warming' }]);
+});
+
+test('node actor: what the registry holds of a former life fences nobody here', async () => {
+  const before = new HostRig();
+  await before.node();
+  const rig = new HostRig(before.registry, { life: 'b' });
+  // Connection 90 is another node's by now.
+  rig.handle({ type: 'node.register', conn: 91, nodeId: NODE, register });
+  await rig.step('nodeRegister');
+  expect(rig.of('node.close')).toEqual([]);
+  expect(rig.of('node.send').map((m) => [m.conn, m.message.type])).toEqual([[91, 'registered']]);
+});
+
+test('node actor: the older connection of this process is fenced', async () => {
+  const rig = new HostRig();
+  await rig.node();
+  rig.handle({ type: 'node.register', conn: 91, nodeId: NODE, register });
+  await rig.step('nodeRegister');
+  expect(rig.of('node.close')).toMatchObject([{ conn: 90, code: 4409 }]);
+});
