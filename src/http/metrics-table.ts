@@ -23,11 +23,16 @@ const histogram = spec('histogram');
 /** Every name gets the prefix `dragoman_`. */
 export const METRICS = {
   // The ledger: accepted = Σ ended + in flight, always.
-  jobs_accepted_total: counter('Utterances accepted as jobs by this instance.'),
-  jobs_ended_total: counter('Jobs ended, by how.', 'status'),
+  jobs_accepted_total: counter(
+    'Utterances accepted as jobs by this instance. One that is taken up from the registry (after a thread or an instance died) counts again.',
+  ),
+  jobs_ended_total: counter(
+    'Jobs ended, by how. handed_on: an actor thread died with it under way; whoever takes it up from the registry accepts it again.',
+    'status',
+  ),
   jobs_in_flight: gauge('Jobs accepted here and not ended yet.'),
   ledger_difference: gauge(
-    'Accepted − ended − in flight. Anything but 0 for longer than a second is a loss.',
+    'Accepted − ended − in flight. Anything but 0 for longer than a second is a loss. What a thread counted after its last report (each second) and before it died is in none of the three.',
   ),
 
   // Dispatch.

@@ -25,5 +25,36 @@ test('thread restart: a node that leaves meanwhile is off the registry long befo
     return nodes.some((n) => n.node_id === 'leaver' && n.state === 'offline');
   };
   await within(until(offline), 'offline node', 6000);
-  expect(instance.logged('node.offline')).toMatchObject({ nodeId: 'leaver' });
+});
+
+test('thread restart: the ledger of the instance balances again, with jobs under way at the death', async () => {
+  const instance = await start();
+  const pair = ownPair();
+  const node = await instance.node(pair, { work: () => undefined });
+  const client = await instance.client(pair, {
+    endpointing: { mode: 'manual' },
+    replay: true,
+  });
+  client.say(300);
+  client.say(300);
+  const jobs = [await node.job(0), await node.job(1)];
+  const metric = async (name: string): Promise<number> => {
+    const text = await (await get(instance, '/metrics')).text();
+    return Number(new RegExp(`^dragoman_${name} (\\S+)$`, 'm').exec(text)?.[1]);
+  };
+  await within(
+    until(async () => (await metric('jobs_in_flight')) === 2),
+    'two jobs in flight',
+  );
+  await instance.crashThreads();
+  client.offset = Number((await client.next('rewind'))['audio_offset']);
+  for (const job of jobs) node.done(job);
+  await client.result(1);
+  await within(
+    until(async () => (await metric('jobs_ended_total{status="ok"}')) === 2),
+    'both ends counted',
+  );
+  expect(await metric('ledger_difference')).toBe(0);
+  expect(await metric('jobs_accepted_total')).toBe(4);
+  expect(await metric('jobs_ended_total{status="handed_on"}')).toBe(2);
 });

@@ -13,7 +13,7 @@ import type {
   SupervisorToPool,
   ThreadStats,
 } from '../../protocol/supervisor-pool.ts';
-import { addStats, emptyStats } from './thread-totals.ts';
+import { addStats, closed, emptyStats } from './thread-totals.ts';
 
 /** Audio waits this long for company before its slab leaves; a control message takes it along. */
 const SLAB_MS = 5;
@@ -91,7 +91,7 @@ export class ThreadHandle {
     this.#port?.close();
     this.#port = null;
     this.#slabs = this.#newSlabs();
-    this.#past = this.stats;
+    this.#past = closed(this.stats);
     this.#present = emptyStats();
   }
 

@@ -1,6 +1,7 @@
 /**
  * A thread's counters over all its lives: what ended lives had counted is added to what the
- * present one reports, so that totals never go back.
+ * present one reports, so that totals never go back. What it had accepted and not ended is handed on
+ * to whoever adopts it and accepts it anew, so that accepted = ended + in flight holds over all lives.
  *
  * Thread: supervisor. Pure. Bounds: fixed by the shape of ThreadStats.
  */
@@ -11,6 +12,9 @@ import {
   type Stage,
   type ThreadStats,
 } from '../../protocol/supervisor-pool.ts';
+
+/** Beside the states in which jobs end: a thread died with it under way; the registry has the job. */
+const HANDED_ON = 'handed_on';
 
 const emptyHistogram = (): Histogram => ({
   counts: Array.from({ length: LATENCY_BUCKETS_MS.length + 1 }, () => 0),
@@ -70,4 +74,10 @@ export function addStats(past: ThreadStats, present: ThreadStats): ThreadStats {
     stages: addRecords(past.stages, present.stages, addHistogram) as Record<Stage, Histogram>,
     scripts: addRecords(past.scripts, present.scripts, addHistogram),
   };
+}
+
+/** The totals of a life that ended: what it had under way in its last report counts as handed on. */
+export function closed(stats: ThreadStats): ThreadStats {
+  const handedOn = (stats.ends[HANDED_ON] ?? 0) + stats.inFlight;
+  return { ...stats, ends: { ...stats.ends, [HANDED_ON]: handedOn }, inFlight: 0 };
 }
