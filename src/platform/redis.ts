@@ -153,8 +153,15 @@ export class RedisNotReady extends Error {
   override readonly name = 'RedisNotReady';
 }
 
-/** Resolves when commands can be sent; rejects with `RedisNotReady` and the last error after `timeoutMs`. */
-export function whenReady(client: RedisClient, timeoutMs: number, clock: Clock): Promise<void> {
+/**
+ * Resolves when commands can be sent; rejects with `RedisNotReady` and the last error after `timeoutMs`
+ * (null: it waits for as long as Redis is away).
+ */
+export function whenReady(
+  client: RedisClient,
+  timeoutMs: number | null,
+  clock: Clock,
+): Promise<void> {
   if (client.status === 'ready') return Promise.resolve();
   return new Promise((resolve, reject) => {
     let last: Error | undefined;
@@ -171,10 +178,13 @@ export function whenReady(client: RedisClient, timeoutMs: number, clock: Clock):
     const onError = (error: Error): void => {
       last = error;
     };
-    const timer = clock.setTimer(timeoutMs, () => {
-      const reason = last?.message ?? 'no answer';
-      done(new RedisNotReady(`not ready after ${timeoutMs} ms: ${reason}`, { cause: last }));
-    });
+    const timer =
+      timeoutMs === null
+        ? undefined
+        : clock.setTimer(timeoutMs, () => {
+            const reason = last?.message ?? 'no answer';
+            done(new RedisNotReady(`not ready after ${timeoutMs} ms: ${reason}`, { cause: last }));
+          });
     client.on('ready', onReady);
     client.on('error', onError);
     client.on('end', onEnd);

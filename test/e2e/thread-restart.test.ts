@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest';
-import { Instance, ownPair } from '../helpers/instance.ts';
+import { Instance, ownPair, soon } from '../helpers/instance.ts';
+import { startRedis } from '../helpers/redis-server.ts';
 import { until } from '../helpers/wait.ts';
 import { within } from '../helpers/ws-client.ts';
 
@@ -57,4 +58,31 @@ test('thread restart: the ledger of the instance balances again, with jobs under
   expect(await metric('ledger_difference')).toBe(0);
   expect(await metric('jobs_accepted_total')).toBe(4);
   expect(await metric('jobs_ended_total{status="handed_on"}')).toBe(2);
+});
+
+test('thread restart: a thread that comes back while Redis is away waits for it and uses up no budget', async () => {
+  const redis = await startRedis({ appendonly: true });
+  onTestFinished(() => redis.stop());
+  const short = ['--redis-timeout-ms', '300', '--restart-max', '1', '--log-level', 'debug'];
+  const instance = await start('--redis-url', redis.url, ...short);
+  const pair = ownPair();
+  await instance.node(pair, { id: 'patient' });
+  const client = await instance.client(pair, {
+    endpointing: { mode: 'manual' },
+    replay: true,
+  });
+  await redis.kill();
+  await instance.crashThreads();
+  // By then its patience with Redis, 300 ms, was over several times.
+  const retries = () =>
+    instance.logs.filter(
+      (line) => line.event === 'redis.retry' && line['connection'] === 'dragoman-pool-0',
+    );
+  await soon(() => retries().length >= 6, 'six tries to reach Redis');
+  await redis.start();
+  await client.next('rewind');
+  client.offset = 0;
+  client.say(300);
+  expect(await client.result(0)).toMatchObject({ status: 'ok', node_id: 'patient' });
+  expect(instance.logs.filter((line) => line.event === 'thread.died')).toHaveLength(1);
 });

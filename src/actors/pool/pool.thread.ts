@@ -45,7 +45,9 @@ export default async function poolThread(task: PoolThreadTask): Promise<void> {
     random: systemRandom,
     log,
   });
-  await whenReady(redis, task.redisTimeoutMs, systemClock);
+  // A life that begins while Redis is away waits: dying of it would use up the budget for crashes. What the
+  // supervisor sends meanwhile waits in the port, within its credit.
+  await whenReady(redis, null, systemClock);
   const scripts: Record<string, LatencyHistogram> = {};
   const registry = createRedisRegistry({
     redis,
