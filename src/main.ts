@@ -14,6 +14,7 @@ import { systemClock as clock } from './platform/clock.ts';
 import { EmbeddedRedis } from './platform/embedded-redis.ts';
 import { createLogger, type RootLogger } from './platform/logger.ts';
 import { systemRandom as random } from './platform/random.ts';
+import { measureLoopLag } from './platform/loop-lag.ts';
 import { checkRedis } from './platform/redis-check.ts';
 import { closeRedis, connectRedis, whenReady, type RedisClient } from './platform/redis.ts';
 import { createRedisRegistry } from './registry/redis-registry.ts';
@@ -69,8 +70,10 @@ async function serve(config: Config, log: RootLogger): Promise<number> {
     const { clientTokens: client, nodeTokens: node, adminTokens: admin } = config;
     const tokens = createTokens((role) => readTokens({ client, node, admin }[role]));
     const later = (fn: () => void) => setImmediate(fn);
+    const lag = measureLoopLag();
+    const loopLag = () => lag.take();
     instance = new Instance({
-      ...{ config, version, views, redisUrl, tokens, clock, random, log, later, left },
+      ...{ config, version, views, redisUrl, tokens, clock, random, log, later, loopLag, left },
     });
     await instance.start();
     onSignals(instance, tokens, log);

@@ -1,12 +1,10 @@
 /**
  * `GET /metrics`: reads every source at each scrape and writes the table out.
  *
- * Thread: supervisor. Owns: one prom-client registry, the supervisor's event-loop monitor, the last
- * reading of the pools.
+ * Thread: supervisor. Owns: one prom-client registry, the last reading of the pools.
  * Bounds: ≤ `POOLS_MAX` pools; the registry is asked at most once a second and waited for at most
  * `REGISTRY_WAIT_MS`, so that metrics answer also without it.
  */
-import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
 import { Registry as PromRegistry, type Metric } from 'prom-client';
 import type { Clock } from '../platform/clock.ts';
 import { LATENCY_BUCKETS_MS, STAGES, type Histogram } from '../protocol/supervisor-pool.ts';
@@ -78,7 +76,6 @@ export function sumHistograms(histograms: readonly Histogram[]): Histogram {
 export interface Metrics {
   readonly contentType: string;
   render(): Promise<string>;
-  close(): void;
 }
 
 export interface MetricsOptions {
@@ -89,8 +86,6 @@ export interface MetricsOptions {
 
 export function createMetrics(options: MetricsOptions): Metrics {
   const registry = new PromRegistry();
-  const lag = monitorEventLoopDelay({ resolution: 10 });
-  lag.enable();
   const pools = poolsCache(options);
   let current = new Samples();
   for (const name of Object.keys(METRICS) as MetricName[]) {
@@ -104,12 +99,11 @@ export function createMetrics(options: MetricsOptions): Metrics {
       collectThreads(samples, options.source.threads());
       collectGateway(samples, options.source);
       collectPools(samples, seen);
-      collectProcess(samples, lag);
+      collectProcess(samples, options.source);
       // Set and rendered without a pause between: scrapes may overlap.
       current = samples;
       return registry.metrics();
     },
-    close: () => lag.disable(),
   };
 }
 
@@ -266,12 +260,11 @@ function collectPools(samples: Samples, pools: readonly PoolView[] | null): void
   }
 }
 
-function collectProcess(samples: Samples, lag: IntervalHistogram): void {
+function collectProcess(samples: Samples, source: MetricsSource): void {
   const labels = { thread: 'supervisor' };
-  // Nanoseconds; NaN before the first sample.
-  samples.set('event_loop_lag_p99_seconds', (lag.percentile(99) || 0) / 1e9, labels);
-  samples.set('event_loop_lag_max_seconds', (lag.max || 0) / 1e9, labels);
-  lag.reset();
+  const lag = source.lag();
+  samples.set('event_loop_lag_p99_seconds', lag.p99Ms / 1000, labels);
+  samples.set('event_loop_lag_max_seconds', lag.maxMs / 1000, labels);
   const memory = process.memoryUsage();
   samples.set('process_resident_bytes', memory.rss);
   samples.set('process_heap_bytes', memory.heapUsed);

@@ -85,15 +85,10 @@ export async function createHttp(options: HttpOptions): Promise<HttpServer> {
   addAdmin(app, options);
   await app.ready();
   if (server === undefined) throw new Error('fastify made no server');
-  return running(app, server, options, () => metrics.close());
+  return running(app, server, options);
 }
 
-function running(
-  app: FastifyInstance,
-  server: Server,
-  options: HttpOptions,
-  closed: () => void,
-): HttpServer {
+function running(app: FastifyInstance, server: Server, options: HttpOptions): HttpServer {
   return {
     server,
     listen: () =>
@@ -108,7 +103,6 @@ function running(
         });
       }),
     async close() {
-      closed();
       await app.close();
       if (!server.listening) return;
       const ended = new Promise<void>((resolve) => server.close(() => resolve()));

@@ -58,4 +58,6 @@ export interface GatewayNumbers {
 export interface MetricsSource {
   threads(): readonly ThreadSample[];
   gateway(): GatewayNumbers;
+  /** Event-loop lag of the supervisor since the last call, without the measuring's own interval. */
+  lag(): { readonly p99Ms: number; readonly maxMs: number };
 }

@@ -128,6 +128,7 @@ const source: MetricsSource = {
     pauses: 0,
     refused: { draining: 3 },
   }),
+  lag: () => ({ p99Ms: 2, maxMs: 6 }),
 };
 
 let http: HttpServer;
@@ -383,7 +384,8 @@ describe('metrics', () => {
     ]) {
       expect(text.split('\n')).toContain(line);
     }
-    expect(text).toMatch(/dragoman_event_loop_lag_max_seconds\{thread="supervisor"\} [\d.e-]+/);
+    expect(text).toContain('dragoman_event_loop_lag_p99_seconds{thread="supervisor"} 0.002');
+    expect(text).toContain('dragoman_event_loop_lag_max_seconds{thread="supervisor"} 0.006');
   });
 
   test('every metric of the table is shown with its help, type and labels', async () => {

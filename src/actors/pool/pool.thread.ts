@@ -4,12 +4,12 @@
  *
  * Thread: pool.
  */
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
 import type { MessagePort } from 'node:worker_threads';
 import { BufferPool } from '../../audio/utterance-buffer.ts';
 import { systemClock } from '../../platform/clock.ts';
 import { createLogger, type LogLevel } from '../../platform/logger.ts';
+import { measureLoopLag, type LagSample } from '../../platform/loop-lag.ts';
 import { systemRandom } from '../../platform/random.ts';
 import { closeRedis, connectRedis, whenReady } from '../../platform/redis.ts';
 import type { RawPort } from '../../protocol/port.ts';
@@ -58,8 +58,7 @@ export default async function poolThread(task: PoolThreadTask): Promise<void> {
       (scripts[script] ??= new LatencyHistogram()).observe(ms);
     },
   });
-  const lag = monitorEventLoopDelay({ resolution: 10 });
-  lag.enable();
+  const lag = measureLoopLag();
   await new Promise<void>((resolve) => {
     const runtime = new PoolRuntime({
       raw: rawPort(task.port, resolve),
@@ -87,7 +86,10 @@ export default async function poolThread(task: PoolThreadTask): Promise<void> {
     };
     const host = new PoolHost(env, task.cells, systemClock.monoMs());
     const report = () => {
-      runtime.post({ type: 'stats', stats: sample(host, runtime, buffers, stats, scripts, lag) });
+      runtime.post({
+        type: 'stats',
+        stats: sample(host, runtime, buffers, stats, scripts, lag.take()),
+      });
       systemClock.setTimer(STATS_MS, report);
     };
     report();
@@ -115,12 +117,10 @@ function sample(
   buffers: BufferPool,
   stats: PoolStats,
   scripts: Readonly<Record<string, LatencyHistogram>>,
-  lag: ReturnType<typeof monitorEventLoopDelay>,
+  lag: LagSample,
 ): ThreadStats {
   const submits = host.submitTotals;
-  // The monitor measures whole intervals: its own resolution is not lag.
-  const ms = (ns: number) => Math.max(0, (Number.isFinite(ns) ? ns : 0) / 1e6 - 10);
-  const result = {
+  return {
     accepted: stats.accepted,
     ends: stats.ends,
     audioInBytes: stats.audioInBytes,
@@ -137,9 +137,7 @@ function sample(
     submittedJobs: submits.jobs,
     registryErrors: submits.errors,
     scripts,
-    lagP99Ms: ms(lag.percentile(99)),
-    lagMaxMs: ms(lag.max),
+    lagP99Ms: lag.p99Ms,
+    lagMaxMs: lag.maxMs,
   };
-  lag.reset();
-  return result;
 }

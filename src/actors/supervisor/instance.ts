@@ -9,7 +9,7 @@ import type { InstanceId } from '../../domain/ids.ts';
 import type { Tokens } from '../../gateway/tokens.ts';
 import { createGateway, type GatewayServer } from '../../gateway/ws-server.ts';
 import { createHttp, type HttpServer } from '../../http/server.ts';
-import type { Readiness, ThreadSample } from '../../http/sources.ts';
+import type { MetricsSource, Readiness, ThreadSample } from '../../http/sources.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Logger } from '../../platform/logger.ts';
 import type { Random } from '../../platform/random.ts';
@@ -31,6 +31,8 @@ export interface InstanceOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly later: (fn: () => void) => void;
+  /** Event-loop lag of this thread since the last call. */
+  readonly loopLag: MetricsSource['lag'];
   /** The instance has left; with the exit code. */
   readonly left: (code: number) => void;
 }
@@ -170,6 +172,7 @@ export class Instance {
       metrics: {
         threads: () => this.#samples(),
         gateway: () => gateway.stats(),
+        lag: this.#options.loopLag,
       },
       drain: () => void this.leave(0),
     });
