@@ -59,6 +59,12 @@ const tasks = {
     setup([], { withBuild: false });
     node('prettier/bin/prettier.cjs', '--write', '--log-level', 'warn', '.');
   },
+  async sim(args) {
+    setup([], { withBuild: false });
+    // Only now: it needs what setup installs.
+    const { simulate } = await import('./sim.mjs');
+    await simulate(args);
+  },
   async docs() {
     setup([]);
     await import('./docs.mjs');

@@ -1,0 +1,297 @@
+/**
+ * One simulated run: builds what the plan names, breaks what it says, and looks for violations
+ * after every step. The same plan gives the same run, step by step.
+ *
+ * Thread: any. Owns: the run. Bounds: `stepsMax` steps, `STUCK_MS` of simulated time.
+ */
+import type { Logger } from '../../src/platform/logger.ts';
+import type { SessionId } from '../../src/domain/ids.ts';
+import { unpack } from '../../src/protocol/pack.ts';
+import type { ResultMessage } from '../../src/sdk/client.ts';
+import { Audit, type Counts } from './audit.ts';
+import { flakyRegistry, fairWeather, type RedisWeather } from './flaky-registry.ts';
+import { createMemoryRegistry, type MemoryRegistry } from './memory-registry.ts';
+import { brokenRule, leftovers } from './model-invariants.ts';
+import { Network, type End } from './network.ts';
+import { STORM_MS, type FaultAt, type Plan } from './plan.ts';
+import { SimClient } from './sim-client.ts';
+import { SimInstance } from './sim-instance.ts';
+import { SimNode } from './sim-node.ts';
+import { TIMING, poolConfigOf } from './sim-settings.ts';
+import { World, type Owner } from './world.ts';
+
+/** Twice what the slowest legal run takes: all faults, then deadlines, backoffs and a resume. */
+const STUCK_MS = 150_000;
+/** After the last client has left: late nodes, graces and deadlines pass. */
+const AFTER_MS = 16_000;
+/** Turns of the microtask queue after a step: the longest chain of promises in the SDK shells. */
+const TURNS = 4;
+const microtasks = Promise.resolve();
+
+export interface Outcome {
+  readonly violation: string | null;
+  readonly steps: number;
+  readonly simulatedMs: number;
+  readonly counts: Counts;
+  /** Differs when anything happened differently. */
+  readonly trace: number;
+}
+
+export interface RunOptions {
+  readonly log?: Logger;
+  /** Told of faults as they happen. */
+  readonly tell?: (line: string) => void;
+}
+
+const silent: Logger = {
+  child: () => silent,
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
+export async function run(plan: Plan, options: RunOptions = {}): Promise<Outcome> {
+  const simulation = new Simulation(plan, options);
+  return simulation.run();
+}
+
+function textOf(failure: unknown): string {
+  return failure instanceof Error ? (failure.stack ?? failure.message) : JSON.stringify(failure);
+}
+
+class Simulation {
+  readonly #plan: Plan;
+  readonly #options: RunOptions;
+  readonly #world: World;
+  readonly #network: Network;
+  readonly #audit = new Audit();
+  readonly #weather: RedisWeather = fairWeather();
+  readonly #model: MemoryRegistry;
+  #clockSkew = 0;
+  #lives = 0;
+  #instance: SimInstance;
+  readonly #nodes: SimNode[];
+  readonly #clients: SimClient[];
+  #trace = 0;
+
+  constructor(plan: Plan, options: RunOptions) {
+    this.#plan = plan;
+    this.#options = options;
+    const world = (this.#world = new World(plan.seed));
+    this.#network = new Network(world);
+    if (options.tell !== undefined)
+      this.#network.tell = (from, to, bytes) => this.#overheard(from, to, bytes);
+    const dice = world.dice('model');
+    this.#model = createMemoryRegistry({
+      timing: TIMING,
+      cells: 1,
+      now: () => 1_000_000 + world.now + this.#clockSkew,
+      random: () => dice.float(),
+    });
+    this.#instance = this.#start();
+    const audit = this.#audit;
+    this.#nodes = plan.nodes.map((n, i) => new SimNode(world, this.#network, i, n, audit));
+    const drains = plan.faults.some((f) => f.kind === 'drain');
+    const verdict = (r: ResultMessage) => this.#verdict(r);
+    this.#clients = plan.clients.map(
+      (c, i) => new SimClient(world, this.#network, i, c, audit, verdict, drains),
+    );
+    for (const fault of plan.faults) world.at(fault.at, null, () => this.#strike(fault));
+    const calmAt = Math.max(STORM_MS, ...plan.faults.map((f) => f.at)) + 6000;
+    world.at(calmAt, null, () => this.#nodes.forEach((n) => (n.troubled = false)));
+  }
+
+  #start(): SimInstance {
+    const world = this.#world;
+    this.#lives += 1;
+    const name = `i${this.#lives}`;
+    return new SimInstance({
+      world,
+      network: this.#network,
+      name,
+      threads: this.#plan.threads,
+      config: poolConfigOf(name, this.#plan.audioPersist),
+      registry: (owner: Owner) =>
+        flakyRegistry({
+          world,
+          model: this.#model,
+          weather: this.#weather,
+          random: world.dice(`redis of ${owner.name}`),
+          owner,
+          ran: (op) => this.#ran(op),
+        }),
+      log: this.#options.log ?? silent,
+      acked: (session, offset) => this.#acked(session, offset),
+      left: () => {
+        this.#instance = this.#start();
+      },
+    });
+  }
+
+  /** Never acknowledge what the registry does not know. */
+  #acked(session: SessionId, offset: number): void {
+    const known = this.#model.state.sessions.get(session)?.audioOffset ?? 0;
+    if (offset > known) this.#audit.broken(`${session}: ack ${offset}, but only ${known} is kept`);
+  }
+
+  #ran(op: string): void {
+    this.#audit.counts.registryCalls += 1;
+    const rule = brokenRule(this.#model.state);
+    if (rule !== null) this.#audit.broken(`after ${op}: ${rule}`);
+  }
+
+  /** Which ends are legal in this run. */
+  #verdict(r: ResultMessage): string | null {
+    if (r.status === 'ok') return null;
+    const { faults, nodes, audioPersist } = this.#plan;
+    const code = r.error?.code ?? 'none';
+    const troubled = nodes.some((n) => n.fails + n.refuses + n.hangs + n.handsBack > 0);
+    const said = `${r.status} ${code} ${r.error?.message ?? ''}`;
+    if (faults.length === 0 && !troubled) return `${said} although nothing broke`;
+    if (r.status === 'expired') return null;
+    if (r.status === 'failed' && (code === 'attempts_exhausted' || code === 'node_failed')) {
+      return null;
+    }
+    if (r.status === 'failed' && code === 'audio_lost' && audioPersist === 'off') return null;
+    return `${said}: no fault explains it`;
+  }
+
+  #overheard(from: Owner, to: Owner, bytes: Uint8Array): void {
+    const { data, ...m } = unpack(bytes) as Record<string, unknown> & { data?: Uint8Array };
+    const size = data === undefined ? '' : ` ${data.length} bytes`;
+    const text = `${from.name} → ${to.name} ${JSON.stringify(m)}${size}`;
+    this.#options.tell?.(`${this.#world.now.toFixed(1)} ${text}`);
+  }
+
+  // --- faults --------------------------------------------------------------------------------
+
+  #strike(f: FaultAt): void {
+    this.#options.tell?.(`${this.#world.now.toFixed(1)} ${JSON.stringify(f)}`);
+    const until = this.#world.now + ('ms' in f ? f.ms : 0);
+    const weather = this.#weather;
+    switch (f.kind) {
+      case 'cut':
+        for (const end of this.#endsOf(f)) this.#network.cut(end, f.how);
+        return;
+      case 'stall':
+        for (const end of this.#endsOf(f))
+          (this.#world.random.chance(0.5) ? end : end.peer).stall(until);
+        return;
+      case 'freeze': {
+        const owner = this.#ownerOf(f.who, f.n);
+        if (owner !== undefined) owner.frozenUntil = Math.max(owner.frozenUntil, until);
+        return;
+      }
+      case 'crash.thread': {
+        const thread = this.#instance.threads[f.n % this.#instance.threads.length];
+        if (thread !== undefined && !this.#instance.owner.dead) this.#instance.crash(thread);
+        return;
+      }
+      case 'crash.node':
+        return this.#nodes[f.n]?.kill(f.ms);
+      case 'crash.client':
+        return this.#clients[f.n]?.kill();
+      case 'crash.instance':
+        return this.#crashInstance(f.ms);
+      case 'drain':
+        if (!this.#instance.owner.dead) this.#instance.drain(f.ms);
+        return;
+      case 'redis.lossy':
+        weather.lostRequests = f.requests;
+        weather.lostReplies = f.replies;
+        this.#world.at(until, null, () =>
+          Object.assign(weather, { lostRequests: 0, lostReplies: 0 }),
+        );
+        return;
+      case 'redis.stalled':
+        weather.stalledUntil = Math.max(weather.stalledUntil, until);
+        return;
+      case 'redis.down':
+        weather.downUntil = Math.max(weather.downUntil, until);
+        return;
+      case 'redis.clock':
+        this.#clockSkew += f.ms;
+        return;
+    }
+  }
+
+  #crashInstance(ms: number): void {
+    if (this.#instance.owner.dead) return;
+    this.#instance.kill();
+    this.#world.after(ms, null, () => {
+      this.#instance = this.#start();
+    });
+  }
+
+  #endsOf(f: { readonly who: 'client' | 'node'; readonly n: number }): End[] {
+    const owner = this.#ownerOf(f.who, f.n);
+    return owner === undefined ? [] : this.#network.of(owner);
+  }
+
+  #ownerOf(who: 'client' | 'node' | 'thread' | 'instance', n: number): Owner | undefined {
+    if (who === 'client') return this.#clients[n]?.owner;
+    if (who === 'node') return this.#nodes[n]?.owner;
+    if (who === 'instance') return this.#instance.owner;
+    const thread = this.#instance.threads[n % this.#instance.threads.length];
+    return thread === undefined ? undefined : this.#instance.lives.get(thread)?.owner;
+  }
+
+  // --- the run -------------------------------------------------------------------------------
+
+  async run(): Promise<Outcome> {
+    const done = await this.#until(() => this.#clients.every((c) => c.done), STUCK_MS);
+    if (!done) this.#stuck();
+    else {
+      const end = this.#world.now + AFTER_MS + (this.#someoneLeft ? TIMING.sessionTtlMs : 0);
+      await this.#until(() => this.#world.now >= end, Infinity);
+      this.#last();
+    }
+    const { steps, now } = this.#world;
+    const { violation, counts } = this.#audit;
+    return { violation, steps, simulatedMs: now, counts, trace: this.#trace };
+  }
+
+  get #someoneLeft(): boolean {
+    return this.#plan.faults.some((f) => f.kind === 'crash.client');
+  }
+
+  async #until(over: () => boolean, ms: number): Promise<boolean> {
+    const world = this.#world;
+    while (!over()) {
+      if (this.#audit.violation !== null) return true;
+      if (world.now > ms || world.steps >= this.#plan.stepsMax || !world.step()) return false;
+      for (let i = 0; i < TURNS; i++) await microtasks;
+      this.#trace = Math.imul(this.#trace ^ Math.floor(world.now * 1000), 0x01000193) | 0;
+      if (world.failure !== undefined) {
+        this.#audit.broken(textOf(world.failure));
+      }
+    }
+    return true;
+  }
+
+  #stuck(): void {
+    const who = this.#clients.filter((c) => !c.done).map((c) => c.standing);
+    const { steps, now } = this.#world;
+    this.#audit.broken(`stuck after ${steps} steps, ${Math.round(now)} ms: ${who.join('; ')}`);
+  }
+
+  /** Everything has ended: nothing may be left anywhere. */
+  #last(): void {
+    const audit = this.#audit;
+    const left = leftovers(this.#model.state);
+    if (left !== null) audit.broken(`at the end: ${left}`);
+    for (const thread of this.#instance.threads) {
+      const life = this.#instance.lives.get(thread);
+      if (life === undefined) continue;
+      const { host, buffers } = life;
+      if (host.inFlight > 0) audit.broken(`at the end: ${host.inFlight} jobs in flight`);
+      if (buffers.usedBytes !== 0)
+        audit.broken(`at the end: ${buffers.usedBytes} buffer bytes used`);
+      const { free, total } = thread.slabs;
+      if (free !== total) audit.broken(`at the end: ${total - free} slabs are missing`);
+    }
+    const { sessions } = this.#instance.supervisor;
+    if (sessions > 0) audit.broken(`at the end: ${sessions} sessions`);
+  }
+}
