@@ -136,11 +136,11 @@ export class Outgoing {
     return this.rewind(offset);
   }
 
+  /** Forgets nothing: what the server holds in memory only, it may ask for again. */
   rewind(offset: number): number | null {
     const sentTo = this.buffer.cursor;
     if (!this.buffer.seek(offset)) return null;
     for (const mark of this.#marks) if (mark.offset >= offset) mark.sent = false;
-    this.acked(offset);
     return Math.max(0, sentTo - offset);
   }
 

@@ -280,6 +280,20 @@ describe('client core: audio', () => {
     ]);
   });
 
+  it('audio held by the server in memory only is kept: a later resume may ask for it again', () => {
+    const d = new Driver().open();
+    d.do({ type: 'write', id: 1, bytes: new Uint8Array(10) });
+    d.do({ type: 'finalize', tag: undefined });
+    d.do({ type: 'write', id: 2, bytes: new Uint8Array(6) });
+    expect(sent(d.resume(14))).toMatchObject([{ type: 'audio', offset: 14 }]);
+    // Then it fails, and what it had not recorded is gone: the cut as well.
+    expect(sent(d.resume(4))).toMatchObject([
+      { type: 'audio', offset: 4, data: { length: 6 } },
+      { type: 'finalize' },
+      { type: 'audio', offset: 10, data: { length: 6 } },
+    ]);
+  });
+
   it('audio_gap is answered from the offset expected', () => {
     const d = new Driver().open();
     d.do({ type: 'write', id: 1, bytes: new Uint8Array(10) });

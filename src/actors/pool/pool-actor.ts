@@ -272,7 +272,7 @@ export class PoolActor {
         resume_token: token,
       },
     });
-    s.deliverKept(r);
+    s.catchUp(r);
   }
 
   /** A session as the registry has it, whether or not it was here before. */
@@ -368,7 +368,7 @@ export class PoolActor {
         }
         session.bind(m.conn, at);
         this.#bound(m.conn, session);
-        session.deliverKept(r);
+        session.catchUp(r);
         session.rewind(m.receivedTo);
         if (m.stopping) session.stopAgain(m.receivedTo, at);
       });

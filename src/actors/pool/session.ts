@@ -127,10 +127,6 @@ export class Session {
   /** Time of the message being handled. */
   #now: number;
 
-  get inFlight(): number {
-    return this.#open.size;
-  }
-
   get receivedTo(): number {
     return this.#intake.received;
   }
@@ -190,6 +186,14 @@ export class Session {
     if (this.phase === 'stopped') this.phase = 'stopping';
     this.#delivery.restart(resultSeq);
     Object.assign(this.#ledger, r.ledger);
+  }
+
+  /** What the client missed: results, and how much of its audio is durable. */
+  catchUp(r: Resumed): void {
+    const { audioOffset } = this.#cursor.confirmed;
+    // A client whose buffer is full can go on only with this.
+    if (audioOffset > 0) this.#send({ type: 'ack', audio_offset: audioOffset });
+    this.deliverKept(r);
   }
 
   deliverKept(r: Resumed): void {
@@ -722,10 +726,6 @@ export class Session {
     for (const u of this.#backlog) this.#desk.abandon(u);
     this.#backlog = [];
     this.#intake.close();
-  }
-
-  get isIdle(): boolean {
-    return this.#open.size === 0;
   }
 
   /** The client has confirmed everything; nothing need be kept for it. */

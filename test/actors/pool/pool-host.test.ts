@@ -92,3 +92,18 @@ test('pool host: a job that ends while its session is being taken up is delivere
     'stopped',
   ]);
 });
+
+test('pool host: a resumed client is told again how much of its audio is durable', async () => {
+  const rig = new HostRig();
+  await rig.node();
+  await rig.open(1);
+  rig.say(1, 0);
+  await rig.settle();
+  // Nothing follows by which it could learn that: all it has sent is durable, its ack was lost.
+  rig.handle({ type: 'client.gone', conn: 1, session: SESSION });
+  rig.resume(2, rig.token());
+  await rig.settle();
+  const acks = rig.of('client.send').filter((m) => m.conn === 2 && m.message.type === 'ack');
+  expect(acks.map((m) => m.message)).toEqual([{ type: 'ack', audio_offset: 6400 }]);
+  expect(rig.told(2)).toEqual(['resumed', 'ack']);
+});
