@@ -22,6 +22,7 @@ export interface PoolConfig {
   readonly minUtteranceMs: number;
   readonly resumeMs: number;
   readonly idleMs: number;
+  readonly pingMs: number;
   readonly frameBytesMax: number;
   readonly audioPersist: 'on' | 'off';
   readonly inflightMax: number;

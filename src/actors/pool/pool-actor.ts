@@ -191,7 +191,7 @@ export class PoolActor {
         session_id: s.id,
         resume_token: token,
         instance_id: c.instanceId,
-        heartbeat_ms: c.heartbeatMs,
+        heartbeat_ms: c.pingMs,
         limits: {
           frame_bytes: c.frameBytesMax,
           utterance_ms: s.config.start.endpointing?.max_utterance_ms ?? c.maxUtteranceMs,

@@ -56,6 +56,7 @@ export function poolConfig(c: Config, life: string): PoolConfig {
     minUtteranceMs: c.minUtteranceMs,
     resumeMs: c.resumeMs,
     idleMs: c.idleMs,
+    pingMs: c.pingMs,
     frameBytesMax: c.frameBytesMax,
     audioPersist: c.audioPersist,
     inflightMax: c.inflightMax,

@@ -41,6 +41,7 @@ const CONFIG: PoolEnv['config'] = {
   minUtteranceMs: 100,
   resumeMs: 300_000,
   idleMs: 60_000,
+  pingMs: 15_000,
   frameBytesMax: 1_048_576,
   audioPersist: 'on',
   inflightMax: 64,

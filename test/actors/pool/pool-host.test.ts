@@ -107,3 +107,11 @@ test('pool host: a resumed client is told again how much of its audio is durable
   expect(acks.map((m) => m.message)).toEqual([{ type: 'ack', audio_offset: 6400 }]);
   expect(rig.told(2)).toEqual(['resumed', 'ack']);
 });
+
+test('pool host: a client is told how often it is pinged, as it takes thrice that silence for a loss', async () => {
+  const rig = new HostRig();
+  await rig.open(1);
+  const ready = rig.of('client.send').map((m) => m.message);
+  // Not how often a node must beat: an idle client would leave between two pings.
+  expect(ready).toMatchObject([{ type: 'ready', heartbeat_ms: 15_000 }]);
+});
