@@ -454,7 +454,6 @@ export class JobDesk {
 
   #record(u: Utterance, end: EndOf, frame: Uint8Array): void {
     const item = { session: u.session, utterance: u.n, state: end.status, packed: frame };
-    const decidedAt = u.cutAt;
     this.loop.append.add(item, (reply, now) => {
       const missing = reply.status === 'no_session';
       const again = () => {
@@ -462,9 +461,8 @@ export class JobDesk {
       };
       if (missing && this.#events.sessionMissing(u, again)) return;
       const stages = this.#env.stats.stages;
-      stages.total.observe(now - decidedAt);
-      this.#jobs.delete(u.jobId);
-      this.#env.stats.ends[end.status] += 1;
+      stages.total.observe(now - u.cutAt);
+      u.recorded = true;
       if (reply.status === 'appended') this.#events.recorded(u, end.status, reply.seq, frame, now);
       else if (!missing) this.#events.recordedElsewhere(u, now);
       if (u.created) this.#complete(u, end, now);
@@ -485,6 +483,8 @@ export class JobDesk {
       ...(u.sentAt > 0 && end.attempt !== undefined ? { nodeMs: Math.round(now - u.sentAt) } : {}),
     };
     this.loop.cell(u.cell).complete.add(item, (r) => {
+      if (this.#jobs.get(u.jobId) === u) this.#jobs.delete(u.jobId);
+      this.#env.stats.ends[end.status] += 1;
       for (const c of r.cancels) this.#tellCancel(c, c.nodeId, end.status);
       this.#handOn(r.handed);
       if (r.recovered !== undefined) this.#tellState(r.recovered, 'ready', 'its probe succeeded');

@@ -21,6 +21,7 @@ import { Session } from './session.ts';
 import type { SessionConfig } from './session-config.ts';
 
 type Message<T extends SupervisorToPool['type']> = Extract<SupervisorToPool, { type: T }>;
+type Resume = Message<'session.resume'>;
 type Resumed = Extract<SessionResumeReply, { status: 'resumed' }>;
 
 /** A Redis that failed is asked again after this long. */
@@ -207,7 +208,7 @@ export class PoolActor {
     this.#drop(s);
   }
 
-  resume(m: Message<'session.resume'>): void {
+  resume(m: Resume): void {
     const token = this.#env.random.id(TOKEN_CHARACTERS);
     const args = {
       session: m.session,
@@ -235,7 +236,7 @@ export class PoolActor {
         const r = o.value;
         this.#settled(m.session, r, m.resultSeq, at, (session) => {
           session.tokenHash = hash(token);
-          this.#bindResumed(session, m.conn, token, r, at);
+          this.#bindResumed(session, m, token, r, at);
         });
       }
     });
@@ -251,7 +252,8 @@ export class PoolActor {
     });
   }
 
-  #bindResumed(s: Session, conn: ConnId, token: string, r: Resumed, now: number): void {
+  #bindResumed(s: Session, m: Resume, token: string, r: Resumed, now: number): void {
+    const { conn, resultSeq } = m;
     if (!this.#joining.delete(conn)) {
       // That connection closed meanwhile.
       if (s.conn === null) s.detach(now);
@@ -272,7 +274,7 @@ export class PoolActor {
         resume_token: token,
       },
     });
-    s.catchUp(r);
+    s.catchUp(r, resultSeq);
   }
 
   /** A session as the registry has it, whether or not it was here before. */
@@ -285,7 +287,7 @@ export class PoolActor {
   ): void {
     const known = this.#sessions.get(id);
     if (known !== undefined) {
-      known.resumed(r, resultSeq);
+      known.resumed(r);
       then(known);
       return;
     }
@@ -293,7 +295,7 @@ export class PoolActor {
     this.#beyondCursor(id, config, r, (moved) => {
       // Another resume may have built it meanwhile.
       const built = this.#sessions.get(id);
-      built?.resumed(moved, resultSeq);
+      built?.resumed(moved);
       const session =
         built ?? this.#create(id, config, null, now, { resumed: moved, deliveredSeq: resultSeq });
       this.#findPending(session, moved, now, () => {
@@ -329,9 +331,10 @@ export class PoolActor {
     for (const n of r.pending) {
       const id = jobId(s.config.cell, s.id, n);
       this.#env.effects.call('jobFetch', { jobId: id, withAudio: false }, (o) => {
-        if (o.ok && o.value !== null && isEnded(o.value.state)) ended = true;
-        else if (o.ok && o.value !== null)
-          s.pending(this.#desk.job(id) ?? this.#desk.adopt(o.value, now));
+        const u = this.#desk.job(id);
+        const found = o.ok ? o.value : null;
+        if (u?.recorded === true || (found !== null && isEnded(found.state))) ended = true;
+        else if (found !== null) s.pending(u ?? this.#desk.adopt(found, now));
         waiting -= 1;
         if (waiting > 0) return;
         then();
@@ -368,7 +371,7 @@ export class PoolActor {
         }
         session.bind(m.conn, at);
         this.#bound(m.conn, session);
-        session.catchUp(r);
+        session.catchUp(r, m.deliveredSeq);
         session.rewind(m.receivedTo);
         if (m.stopping) session.stopAgain(m.receivedTo, at);
       });
@@ -451,7 +454,7 @@ export class PoolActor {
         return;
       case 'partial': {
         const u = this.#desk.job(ref.jobId);
-        if (u !== undefined && output !== null && u.attempt === ref.attempt) {
+        if (u?.recorded === false && output !== null && u.attempt === ref.attempt) {
           this.#sessions.get(u.session)?.partial(u, new Uint8Array(output));
         }
         return;

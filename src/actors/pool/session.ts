@@ -181,19 +181,22 @@ export class Session {
   }
 
   /** The registry's state after a resume of this same object. */
-  resumed(r: Resumed, resultSeq: number): void {
+  resumed(r: Resumed): void {
     this.epoch = Math.max(this.epoch, r.epoch);
     if (this.phase === 'stopped') this.phase = 'stopping';
-    this.#delivery.restart(resultSeq);
+    this.#missed = false;
     Object.assign(this.#ledger, r.ledger);
   }
 
   /** What the client missed: results, and how much of its audio is durable. */
-  catchUp(r: Resumed): void {
+  catchUp(r: Resumed, resultSeq: number): void {
+    this.#delivery.restart(resultSeq);
     const { audioOffset } = this.#cursor.confirmed;
     // A client whose buffer is full can go on only with this.
     if (audioOffset > 0) this.#send({ type: 'ack', audio_offset: audioOffset });
     this.deliverKept(r);
+    if (this.#missed) this.reload();
+    this.#missed = false;
   }
 
   deliverKept(r: Resumed): void {
@@ -523,8 +526,14 @@ export class Session {
     this.#hold();
   }
 
+  /** A result was recorded while no client was bound: a resume under way may not know of it. */
+  #missed = false;
+
   #deliver(seq: number, frame: Uint8Array): void {
-    if (this.conn === null) return;
+    if (this.conn === null) {
+      this.#missed = true;
+      return;
+    }
     for (const f of this.#delivery.add(seq, frame)) {
       const buffer = f.buffer as ArrayBuffer;
       assert(

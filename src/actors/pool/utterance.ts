@@ -28,6 +28,8 @@ export interface Utterance {
   state: UtteranceState;
   /** The registry has the job. */
   created: boolean;
+  /** Its end is recorded; what is outstanding is that the job ends, too. */
+  recorded: boolean;
   /** Its audio with headroom in front; null: on the way to a node, or only in the registry. */
   buffer: ArrayBuffer | null;
   readonly dataStart: number;
@@ -73,6 +75,7 @@ export function newUtterance(
     tag,
     state: 'new',
     created: false,
+    recorded: false,
     buffer: audio.buffer,
     dataStart: audio.dataStart,
     submitting: false,

@@ -115,3 +115,68 @@ test('pool host: a client is told how often it is pinged, as it takes thrice tha
   // Not how often a node must beat: an idle client would leave between two pings.
   expect(ready).toMatchObject([{ type: 'ready', heartbeat_ms: 15_000 }]);
 });
+
+test('pool host: a resume whose connection closed meanwhile takes nothing from the one that is there', async () => {
+  const rig = new HostRig();
+  await rig.node();
+  await rig.open(1);
+  rig.say(1, 0);
+  await rig.settle();
+  rig.result(0);
+  await rig.settle();
+  // It claims to have no result; the one that stays has the first already.
+  rig.resume(2, rig.token(), -1);
+  rig.handle({ type: 'client.gone', conn: 2, session: SESSION });
+  await rig.settle();
+  rig.say(1, 6400);
+  await rig.settle();
+  rig.result(1);
+  await rig.settle();
+  rig.control(1, { type: 'stop' });
+  await rig.settle();
+  expect(rig.told(1).filter((m) => m === 'result' || m === 'stopped')).toEqual([
+    'result',
+    'result',
+    'stopped',
+  ]);
+});
+
+test('pool host: a result recorded while its session is taken up, its job not ended yet, is delivered', async () => {
+  const before = new HostRig();
+  await before.node();
+  await before.open(1);
+  before.say(1, 0);
+  await before.settle();
+  const rig = new HostRig(before.registry);
+  rig.resume(2, before.token());
+  // The node reports to the new life before the session is there: the job is an orphan's.
+  rig.result(0);
+  await rig.step('jobFetch');
+  await rig.step('sessionResume');
+  await rig.step('resultAppend');
+  // `jobComplete` waits behind another one: to `jobFetch` the job still runs.
+  while (rig.ops.includes('jobFetch')) await rig.step('jobFetch');
+  await rig.settle();
+  expect(rig.told(2)).toEqual(['resumed', 'ack', 'result']);
+});
+
+test('pool host: a result recorded after the take-over was read and before the client is bound follows', async () => {
+  const before = new HostRig();
+  await before.node();
+  await before.open(1);
+  before.say(1, 0);
+  before.say(1, 6400);
+  await before.settle();
+  const rig = new HostRig(before.registry);
+  rig.resume(2, before.token());
+  await rig.step('sessionResume');
+  // Beyond the cursor there is nothing; then one read for each of the two.
+  await rig.step('jobFetch');
+  await rig.step('jobFetch');
+  rig.result(0);
+  await rig.step('resultAppend');
+  await rig.settle();
+  rig.result(1);
+  await rig.settle();
+  expect(rig.told(2)).toEqual(['resumed', 'ack', 'result', 'result']);
+});
