@@ -48,6 +48,8 @@ export interface ConnectionHost {
   readonly log: Logger;
   readonly events: GatewayEvents;
   readonly counters: Counters;
+  /** When a peer that is refused for now should come back, jittered. */
+  retryAfterMs(): number;
   /** The first message was answered, or the connection ended. */
   handshakeOver(conn: Connection): void;
   /** The socket is closed. Called once. */
@@ -225,12 +227,11 @@ export abstract class Connection {
 
   refuse(error: ErrorBody): void {
     if (this.phase === 'closing' || this.phase === 'gone') return;
-    this.sendError(error);
     const spec = (ERRORS as Readonly<Record<string, { readonly close: number }>>)[error.code];
-    this.close(
-      spec === undefined || spec.close === 0 ? ERRORS.internal.close : spec.close,
-      error.code,
-    );
+    const close = spec === undefined || spec.close === 0 ? ERRORS.internal.close : spec.close;
+    const later = close === ERRORS.registry_unavailable.close && error.retry_after_ms === undefined;
+    this.sendError(later ? { ...error, retry_after_ms: this.host.retryAfterMs() } : error);
+    this.close(close, error.code);
   }
 
   #late(): void {

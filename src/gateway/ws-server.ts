@@ -126,6 +126,7 @@ class WsServer implements GatewayServer {
       log,
       events,
       counters: this.#counters,
+      retryAfterMs: () => this.#retryAfterMs(),
       handshakeOver: (conn) => this.#handshakes.delete(conn),
       gone: (conn) => this.#gone(conn),
     };
