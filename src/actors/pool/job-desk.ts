@@ -117,7 +117,11 @@ export class JobDesk {
     this.loop.cell(u.cell).submit.add(spec, (reply, at) => {
       u.submitting = false;
       if (u.state === 'recording') this.#dropBuffer(u);
+      const next = u.next;
+      u.next = null;
       this.#submitted(u, x, reply, at, tries);
+      // Handed over meanwhile; the reply to a repeat may have said so already.
+      if (next !== null && !u.sending && u.attempt === next.attempt) this.#hand(u, next, at);
     });
   }
 
@@ -216,7 +220,8 @@ export class JobDesk {
     u.attempt = a.attempt;
     u.nodeId = a.nodeId;
     u.assignedAt = now;
-    if (u.sending) {
+    // A repeated submit still reads the buffer.
+    if (u.sending || u.submitting) {
       u.next = a;
       return;
     }
@@ -362,7 +367,7 @@ export class JobDesk {
     if (r.status === 'queued') this.#backToQueue(u, now);
     if (r.status === 'exhausted') this.#exhausted(u, now);
     if (r.status === 'ended' && u.state !== 'recording') {
-      this.#release(u);
+      this.left(u);
       this.#events.recordedElsewhere(u, now);
     }
     if (r.status === 'unknown' && u.state !== 'recording') {
@@ -495,6 +500,12 @@ export class JobDesk {
   abandon(u: Utterance): void {
     this.#release(u);
     this.#env.stats.ends.failed += 1;
+  }
+
+  /** Its end was recorded by someone else. */
+  left(u: Utterance): void {
+    this.#release(u);
+    this.#env.stats.ends.left += 1;
   }
 
   /** This desk forgets the utterance without an end of its own. */

@@ -46,6 +46,8 @@ export class NodeActor {
   #heartbeat: NodeMessage<'heartbeat'> | null = null;
   /** Oldest first; the registry is told of each, as it cannot be known which one it believes in. */
   readonly #departures: Departure[] = [];
+  /** The answer to a heartbeat was lost, and with it perhaps the news of a new state. */
+  #newsLost = false;
   /** When a failed call is tried again. */
   retryAt: number | null = null;
 
@@ -250,6 +252,7 @@ export class NodeActor {
       if (o.ok && conn === this.#conn && this.#phase === 'registered') this.#heard(o.value);
       else if (!o.ok && this.#heartbeat === null && this.#phase === 'registered')
         this.#heartbeat = h;
+      if (!o.ok) this.#newsLost = true;
       this.#after(o.ok, now);
     });
   }
@@ -269,8 +272,10 @@ export class NodeActor {
       this.#send({ type: 'cancel', job_id: ref.jobId, attempt: ref.attempt, reason: 'ended' });
     }
     this.#lost(reply.lost, 'denied');
+    const news = reply.changed || this.#newsLost;
+    this.#newsLost = false;
     if (
-      reply.changed &&
+      news &&
       (reply.state === 'ready' || reply.state === 'degraded' || reply.state === 'draining')
     ) {
       this.#send({ type: 'state', state: reply.state, reason: `the node is ${reply.state}` });

@@ -248,7 +248,13 @@ export class PoolActor {
     if (known !== undefined) known.takeovers += 1;
     this.#env.effects.call('sessionResume', args, (o, now) => {
       done(o, now);
-      known?.takenOver(o.ok && o.value.status === 'resumed' ? o.value.epoch : null);
+      if (o.ok) known?.takenOver(o.value.status === 'resumed' ? o.value.epoch : null);
+      // It may have happened: the epoch stays in doubt until the registry has answered.
+      else
+        known?.later(now + RETRY_MS, () => {
+          known.takeovers -= 1;
+          this.#reload(known);
+        });
     });
   }
 
@@ -387,13 +393,8 @@ export class PoolActor {
       newTokenHash: '',
       resultSeq: session.deliveredSeq,
     };
-    this.#takeOver(args, (o, at) => {
+    this.#takeOver(args, (o) => {
       if (session.phase === 'closed') return;
-      if (!o.ok) {
-        session.later(at + RETRY_MS, () => {
-          this.#reload(session);
-        });
-      }
       if (o.ok && o.value.status === 'resumed') session.reloaded(o.value);
     });
   }

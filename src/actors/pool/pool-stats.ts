@@ -28,7 +28,8 @@ const perKey = <K extends string, V>(keys: readonly K[], make: () => V): Record<
 
 export class PoolStats {
   accepted = 0;
-  readonly ends: Record<EndState, number> = perKey(END_STATES, () => 0);
+  /** `left`: what someone else ended. */
+  readonly ends: Record<EndState | 'left', number> = perKey([...END_STATES, 'left'], () => 0);
   audioInBytes = 0;
   syncMatches = 0;
   queuedJobs = 0;

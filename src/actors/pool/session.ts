@@ -204,7 +204,10 @@ export class Session {
       const frame = new Uint8Array(new ArrayBuffer(kept.packed.length));
       frame.set(kept.packed);
       const u = this.#open.get(kept.utterance);
-      if (u !== undefined && u.state !== 'recording') this.#open.delete(kept.utterance);
+      if (u !== undefined && u.state !== 'recording') {
+        this.#open.delete(kept.utterance);
+        this.#desk.left(u);
+      }
       this.#deliver(kept.seq, frame);
     }
     this.#maybeStopped();

@@ -10,6 +10,7 @@ import { PoolHost } from '../../../src/actors/pool/pool-host.ts';
 import type { PoolEnv } from '../../../src/actors/pool/pool-env.ts';
 import { PoolStats } from '../../../src/actors/pool/pool-stats.ts';
 import type { Effects } from '../../../src/actors/effects.ts';
+import { errorBody } from '../../../src/domain/errors.ts';
 import type { InstanceId, NodeId, SessionId } from '../../../src/domain/ids.ts';
 import { silentLogger } from '../../../src/platform/logger.ts';
 import type { Random } from '../../../src/platform/random.ts';
@@ -52,8 +53,11 @@ const CONFIG: PoolEnv['config'] = {
 
 interface Pending {
   readonly op: string;
-  readonly run: () => Promise<void>;
+  /** `lost`: Redis did it, its answer did not arrive. */
+  readonly run: (lost: boolean) => Promise<void>;
 }
+
+const LOST = errorBody('registry_unavailable', 'the connection to Redis was cut');
 
 export class HostRig {
   readonly registry: MemoryRegistry;
@@ -61,7 +65,7 @@ export class HostRig {
   readonly posts: PoolToSupervisor[] = [];
   readonly buffers = new BufferPool(0);
   pending: Pending[] = [];
-  readonly now = 1000;
+  now = 1000;
   #token = 0;
 
   constructor(registry?: MemoryRegistry, config: Partial<PoolEnv['config']> = {}) {
@@ -72,8 +76,9 @@ export class HostRig {
       post: (m) => this.posts.push(m),
       call: (op, args, done) => {
         const method = this.registry[op] as unknown as (a: typeof args) => Promise<never>;
-        const run = async () => {
-          done({ ok: true, value: await method(args) }, this.now);
+        const run = async (lost: boolean) => {
+          const value = await method(args);
+          done(lost ? { ok: false, error: LOST } : { ok: true, value }, this.now);
         };
         this.pending.push({ op, run });
       },
@@ -104,11 +109,11 @@ export class HostRig {
   }
 
   /** Carries out the oldest call of this kind that is under way. */
-  async step(op: string): Promise<void> {
+  async step(op: string, lost = false): Promise<void> {
     const i = this.pending.findIndex((p) => p.op === op);
     if (i < 0) throw new Error(`no ${op} under way, but ${this.ops.join(' ')}`);
     const [call] = this.pending.splice(i, 1);
-    await call!.run();
+    await call!.run(lost);
     this.host.flush(this.now);
     this.#route();
   }
@@ -116,6 +121,13 @@ export class HostRig {
   /** Until nothing is under way. */
   async settle(): Promise<void> {
     while (this.pending.length > 0) await this.step(this.pending[0]!.op);
+  }
+
+  /** Time passes; whatever became due is done. */
+  pass(ms: number): void {
+    this.now += ms;
+    if (this.host.wakeAt <= this.now) this.host.wake(this.now);
+    this.host.flush(this.now);
   }
 
   #routed = 0;
