@@ -24,15 +24,15 @@ const histogram = spec('histogram');
 export const METRICS = {
   // The ledger: accepted = Σ ended + in flight, always.
   jobs_accepted_total: counter(
-    'Utterances accepted as jobs by this instance. One that is taken up from the registry (after a thread or an instance died) counts again.',
+    'Utterances accepted as jobs by this instance; those a thread takes up after another’s death once more.',
   ),
   jobs_ended_total: counter(
-    'Jobs ended, by how. handed_on: an actor thread died with it under way; whoever takes it up from the registry accepts it again.',
+    'Jobs ended, by how; `left`: ended or taken up elsewhere, as after the death of a thread.',
     'status',
   ),
   jobs_in_flight: gauge('Jobs accepted here and not ended yet.'),
   ledger_difference: gauge(
-    'Accepted − ended − in flight. Anything but 0 for longer than a second is a loss. What a thread counted after its last report (each second) and before it died is in none of the three.',
+    'Accepted − ended − in flight, absolute, thread by thread. Anything but 0 is a loss; lasting, it is logged as `ledger.unbalanced`.',
   ),
 
   // Dispatch.
@@ -70,6 +70,10 @@ export const METRICS = {
   event_loop_lag_max_seconds: gauge('The same, maximum.', 'thread'),
   thread_heap_bytes: gauge('JavaScript heap of an actor thread.', 'thread'),
   thread_mailbox_messages: gauge('Messages waiting in an actor thread.', 'thread'),
+  thread_report_age_seconds: gauge(
+    'Since an actor thread last reported; it does so every second, so more is one that stands still.',
+    'thread',
+  ),
   thread_restarts_total: counter('Restarts of an actor thread.', 'thread'),
   slabs: gauge(
     'Slabs that carry audio to an actor thread; none free means its clients are slowed.',

@@ -7,7 +7,12 @@
  */
 import { Registry as PromRegistry, type Metric } from 'prom-client';
 import type { Clock } from '../platform/clock.ts';
-import { LATENCY_BUCKETS_MS, STAGES, type Histogram } from '../protocol/supervisor-pool.ts';
+import {
+  LATENCY_BUCKETS_MS,
+  STAGES,
+  ledgerDifference,
+  type Histogram,
+} from '../protocol/supervisor-pool.ts';
 import type { PoolView, RegistryViews } from '../registry/registry.ts';
 import { METRICS, METRIC_PREFIX, type MetricName } from './metrics-table.ts';
 import type { MetricsSource, ThreadSample } from './sources.ts';
@@ -160,14 +165,13 @@ function collectThreads(samples: Samples, threads: readonly ThreadSample[]): voi
     for (const [status, n] of Object.entries(stats.ends))
       ends.set(status, (ends.get(status) ?? 0) + n);
   }
-  let ended = 0;
-  for (const [status, n] of ends) {
-    samples.set('jobs_ended_total', n, { status });
-    ended += n;
-  }
+  for (const [status, n] of ends) samples.set('jobs_ended_total', n, { status });
   samples.set('jobs_accepted_total', accepted);
   samples.set('jobs_in_flight', inFlight);
-  samples.set('ledger_difference', accepted - ended - inFlight);
+  samples.set(
+    'ledger_difference',
+    sum(({ stats }) => Math.abs(ledgerDifference(stats))),
+  );
   samples.set(
     'matches_total',
     sum(({ stats }) => stats.syncMatches),
@@ -214,7 +218,7 @@ function collectThreads(samples: Samples, threads: readonly ThreadSample[]): voi
 
 function collectThread(
   samples: Samples,
-  { thread: number, stats, slabs, restarts }: ThreadSample,
+  { thread: number, stats, slabs, restarts, reportAgeMs }: ThreadSample,
 ): void {
   const labels = { thread: String(number) };
   samples.set('sessions', stats.sessions, labels);
@@ -222,6 +226,7 @@ function collectThread(
   samples.set('thread_heap_bytes', stats.heapBytes, labels);
   samples.set('thread_mailbox_messages', stats.mailbox, labels);
   samples.set('thread_restarts_total', restarts, labels);
+  samples.set('thread_report_age_seconds', reportAgeMs / 1000, labels);
   samples.set('event_loop_lag_p99_seconds', stats.lagP99Ms / 1000, labels);
   samples.set('event_loop_lag_max_seconds', stats.lagMaxMs / 1000, labels);
   samples.set('slabs', slabs.free, { ...labels, state: 'free' });

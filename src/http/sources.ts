@@ -31,6 +31,8 @@ export interface ThreadSample {
   readonly thread: number;
   readonly restarts: number;
   readonly stats: ThreadStats;
+  /** Since its last report. */
+  readonly reportAgeMs: number;
   readonly slabs: { readonly total: number; readonly free: number };
 }
 

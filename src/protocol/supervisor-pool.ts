@@ -202,3 +202,8 @@ export interface ThreadStats {
   readonly lagP99Ms: number;
   readonly lagMaxMs: number;
 }
+
+/** accepted − Σ ends − in flight of one or several reports added up: anything but 0 is a loss. */
+export function ledgerDifference(s: Pick<ThreadStats, 'accepted' | 'ends' | 'inFlight'>): number {
+  return s.accepted - Object.values(s.ends).reduce((a, b) => a + b, 0) - s.inFlight;
+}

@@ -106,10 +106,12 @@ function threadStats(over: Partial<ThreadStats>): ThreadStats {
   };
 }
 
+const idle = { reportAgeMs: 250 };
+
 const source: MetricsSource = {
   threads: () => [
-    { thread: 0, restarts: 0, stats: threadStats({}), slabs: { total: 64, free: 60 } },
-    { thread: 1, restarts: 2, stats: threadStats({}), slabs: { total: 64, free: 64 } },
+    { thread: 0, restarts: 0, stats: threadStats({}), ...idle, slabs: { total: 64, free: 60 } },
+    { thread: 1, restarts: 2, stats: threadStats({}), ...idle, slabs: { total: 64, free: 64 } },
   ],
   gateway: () => ({
     clients: 4,

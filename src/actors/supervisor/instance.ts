@@ -82,12 +82,13 @@ export class Instance {
   }
 
   #thread(index: number): ThreadHandle {
-    const { config, clock, later } = this.#options;
+    const { config, clock, log, later } = this.#options;
     const thread: ThreadHandle = new ThreadHandle({
       index,
       slabCount: config.slabCount,
       creditMax: config.portCreditMax,
       clock,
+      log,
       later,
       receive: (_index, m) => {
         this.#supervisor.receive(thread, m);
@@ -160,6 +161,7 @@ export class Instance {
       thread: t.index,
       restarts: this.#pool.restarts.get(t) ?? 0,
       stats: t.stats,
+      reportAgeMs: t.reportAgeMs,
       slabs: t.slabs,
     }));
   }

@@ -6,6 +6,7 @@
  */
 import { SlabWriter } from '../../audio/slab.ts';
 import type { Clock } from '../../platform/clock.ts';
+import type { Logger } from '../../platform/logger.ts';
 import { TypedPort, type RawPort } from '../../protocol/port.ts';
 import type {
   ConnId,
@@ -13,7 +14,8 @@ import type {
   SupervisorToPool,
   ThreadStats,
 } from '../../protocol/supervisor-pool.ts';
-import { addStats, closed, emptyStats } from './thread-totals.ts';
+import { LedgerWatch } from './ledger-watch.ts';
+import { addStats, emptyStats, endedLife } from './thread-totals.ts';
 
 /** Audio waits this long for company before its slab leaves; a control message takes it along. */
 const SLAB_MS = 5;
@@ -23,6 +25,7 @@ export interface ThreadOptions {
   readonly slabCount: number;
   readonly creditMax: number;
   readonly clock: Clock;
+  readonly log: Logger;
   readonly later: (fn: () => void) => void;
   readonly receive: (thread: number, message: PoolToSupervisor) => void;
   /** Connections that were told `full` may offer again. */
@@ -38,6 +41,8 @@ export class ThreadHandle {
   readonly #waiting = new Set<ConnId>();
   #past: ThreadStats = emptyStats();
   #present: ThreadStats = emptyStats();
+  readonly #ledger: LedgerWatch;
+  #reportedAt: number;
   /** Rises with each life, so that what belongs to an ended one is told apart. */
   life = 0;
 
@@ -45,6 +50,8 @@ export class ThreadHandle {
     this.index = options.index;
     this.#options = options;
     this.#slabs = this.#newSlabs();
+    this.#ledger = new LedgerWatch(options.index, options.log);
+    this.#reportedAt = options.clock.monoMs();
   }
 
   get up(): boolean {
@@ -57,6 +64,13 @@ export class ThreadHandle {
 
   set stats(present: ThreadStats) {
     this.#present = present;
+    this.#reportedAt = this.#options.clock.monoMs();
+    this.#ledger.observe(this.stats, this.#reportedAt);
+  }
+
+  /** Since it last reported. */
+  get reportAgeMs(): number {
+    return this.#options.clock.monoMs() - this.#reportedAt;
   }
 
   get slabs(): { total: number; free: number } {
@@ -91,7 +105,7 @@ export class ThreadHandle {
     this.#port?.close();
     this.#port = null;
     this.#slabs = this.#newSlabs();
-    this.#past = closed(this.stats);
+    this.#past = endedLife(this.stats);
     this.#present = emptyStats();
   }
 

@@ -1,6 +1,6 @@
 /**
  * A thread's counters over all its lives: what ended lives had counted is added to what the
- * present one reports, so that totals never go back. What it had accepted and not ended is handed on
+ * present one reports, so that totals never go back. What it had accepted and not ended is left
  * to whoever adopts it and accepts it anew, so that accepted = ended + in flight holds over all lives.
  *
  * Thread: supervisor. Pure. Bounds: fixed by the shape of ThreadStats.
@@ -12,9 +12,6 @@ import {
   type Stage,
   type ThreadStats,
 } from '../../protocol/supervisor-pool.ts';
-
-/** Beside the states in which jobs end: a thread died with it under way; the registry has the job. */
-const HANDED_ON = 'handed_on';
 
 const emptyHistogram = (): Histogram => ({
   counts: Array.from({ length: LATENCY_BUCKETS_MS.length + 1 }, () => 0),
@@ -57,6 +54,15 @@ function addRecords<V>(
   return Object.fromEntries([...keys].map((k) => [k, add(a[k], b[k])]));
 }
 
+/**
+ * A life that ended: what it had under way is left to the next one, which accepts it anew. Whatever it
+ * accepted and ended since its last report is known to nobody, on both sides of the ledger.
+ */
+export function endedLife(stats: ThreadStats): ThreadStats {
+  const left = (stats.ends['left'] ?? 0) + stats.inFlight;
+  return { ...stats, ends: { ...stats.ends, left } };
+}
+
 /** Counters of `past` added to `present`, whose gauges stand. */
 export function addStats(past: ThreadStats, present: ThreadStats): ThreadStats {
   const sum = (x = 0, y = 0) => x + y;
@@ -74,10 +80,4 @@ export function addStats(past: ThreadStats, present: ThreadStats): ThreadStats {
     stages: addRecords(past.stages, present.stages, addHistogram) as Record<Stage, Histogram>,
     scripts: addRecords(past.scripts, present.scripts, addHistogram),
   };
-}
-
-/** The totals of a life that ended: what it had under way in its last report counts as handed on. */
-export function closed(stats: ThreadStats): ThreadStats {
-  const handedOn = (stats.ends[HANDED_ON] ?? 0) + stats.inFlight;
-  return { ...stats, ends: { ...stats.ends, [HANDED_ON]: handedOn }, inFlight: 0 };
 }

@@ -26,7 +26,7 @@ test('thread totals: jobs under way when a thread dies do not leave the ledger u
   report(rig, { accepted: 1, ends: { ok: 1 }, inFlight: 0 });
   expect(rig.thread.stats).toMatchObject({
     accepted: 13,
-    ends: { ok: 8, failed: 1, handed_on: 4 },
+    ends: { ok: 8, failed: 1, left: 4 },
     inFlight: 0,
   });
 });
