@@ -1,0 +1,108 @@
+/**
+ * Stands between an instance and its Redis on a socket of its own, and cuts connections where it hurts:
+ * after Redis has run a script, before its answer arrives.
+ *
+ * Thread: any. Owns: the listening socket, the pairs of sockets and the directory; gone after `close()`.
+ */
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { SCRIPTS } from '../../src/lua/scripts.ts';
+import { soon } from './instance.ts';
+
+const shaOf = new Map<string, string>(Object.values(SCRIPTS).map((s) => [s.name, s.sha]));
+
+/** Redis runs what it has read in one go; when it says no more for so long, it has run it all. */
+const QUIET_MS = 20;
+
+interface Pair {
+  readonly client: Socket;
+  readonly server: Socket;
+  /** The end of what was last sent: a hash may be split over two chunks. */
+  tail: string;
+  condemned: boolean;
+}
+
+export class RedisProxy {
+  readonly url: string;
+  readonly #dir: string;
+  readonly #server: Server;
+  readonly #pairs = new Set<Pair>();
+  #script: string | undefined;
+  cuts = 0;
+
+  private constructor(dir: string, upstream: string) {
+    const path = join(dir, 's');
+    this.#dir = dir;
+    this.url = `unix:${path}`;
+    this.#server = createServer((client) => this.#accept(client, connect(upstream)));
+    this.#server.listen(path);
+  }
+
+  static async start(upstream: string): Promise<RedisProxy> {
+    const proxy = new RedisProxy(await mkdtemp(join(tmpdir(), 'dg-proxy-')), upstream);
+    await once(proxy.#server, 'listening');
+    return proxy;
+  }
+
+  #accept(client: Socket, server: Socket): void {
+    const pair: Pair = { client, server, tail: '', condemned: false };
+    this.#pairs.add(pair);
+    let quiet: NodeJS.Timeout | undefined;
+    const end = (): void => {
+      clearTimeout(quiet);
+      client.destroy();
+      server.destroy();
+      this.#pairs.delete(pair);
+    };
+    client.on('data', (chunk) => {
+      this.#watch(pair, chunk);
+      server.write(chunk);
+    });
+    server.on('data', (chunk) => {
+      if (!pair.condemned) client.write(chunk);
+      else {
+        clearTimeout(quiet);
+        quiet = setTimeout(() => {
+          this.cuts += 1;
+          end();
+        }, QUIET_MS);
+      }
+    });
+    for (const socket of [client, server]) socket.on('error', end).on('close', end);
+  }
+
+  #watch(pair: Pair, chunk: Buffer): void {
+    if (this.#script === undefined || pair.condemned) return;
+    const text = pair.tail + chunk.toString('latin1');
+    pair.tail = text.slice(-39);
+    if (!text.includes(this.#script)) return;
+    this.#script = undefined;
+    pair.condemned = true;
+  }
+
+  /** The next call of the script runs, but its answer is lost with the connection. */
+  async loseReply(script: string, cause: () => unknown): Promise<void> {
+    const { cuts } = this;
+    this.#script = shaOf.get(script);
+    if (this.#script === undefined) throw new Error(`no script ${script}`);
+    await cause();
+    await soon(() => this.cuts > cuts, `call of ${script}`);
+  }
+
+  /** Every connection is reset. */
+  reset(): void {
+    for (const { client, server } of [...this.#pairs]) {
+      client.destroy();
+      server.destroy();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.reset();
+    this.#server.close();
+    await rm(this.#dir, { recursive: true, force: true });
+  }
+}
