@@ -69,6 +69,8 @@ export interface Plan {
   readonly seed: number;
   readonly threads: number;
   readonly audioPersist: 'on' | 'off';
+  /** The instance keeps its `instance-id` when it is started again. */
+  readonly oneName: boolean;
   readonly nodes: readonly NodePlan[];
   readonly clients: readonly ClientPlan[];
   readonly faults: readonly FaultAt[];
@@ -100,6 +102,7 @@ export function planOf(seed: number, options: PlanOptions = {}): Plan {
     seed,
     threads,
     audioPersist: r.chance(0.2) ? 'off' : 'on',
+    oneName: r.chance(0.5),
     nodes: Array.from({ length: nodes }, () => nodePlan(r, troubled && !calm)),
     clients: Array.from({ length: sessions }, () => clientPlan(r)),
     faults: Array.from({ length: faults }, () => fault(r, { nodes, sessions, threads })).sort(

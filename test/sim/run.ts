@@ -5,7 +5,7 @@
  * Thread: any. Owns: the run. Bounds: `stepsMax` steps, `STUCK_MS` of simulated time.
  */
 import type { Logger } from '../../src/platform/logger.ts';
-import type { SessionId } from '../../src/domain/ids.ts';
+import { jobId, type SessionId } from '../../src/domain/ids.ts';
 import { unpack } from '../../src/protocol/pack.ts';
 import type { ResultMessage } from '../../src/sdk/client.ts';
 import { Audit, type Counts } from './audit.ts';
@@ -111,7 +111,7 @@ class Simulation {
       network: this.#network,
       name,
       threads: this.#plan.threads,
-      config: poolConfigOf(name, this.#plan.audioPersist),
+      config: poolConfigOf(this.#plan.oneName ? 'i' : name, this.#lives, this.#plan.audioPersist),
       registry: (owner: Owner) =>
         flakyRegistry({
           world,
@@ -129,10 +129,16 @@ class Simulation {
     });
   }
 
-  /** Never acknowledge what the registry does not know. */
+  /** Never acknowledge what the registry does not know, as passed or as jobs behind that. */
   #acked(session: SessionId, offset: number): void {
-    const known = this.#model.state.sessions.get(session)?.audioOffset ?? 0;
-    if (offset > known) this.#audit.broken(`${session}: ack ${offset}, but only ${known} is kept`);
+    const known = this.#model.state.sessions.get(session);
+    let kept = known?.audioOffset ?? 0;
+    for (let n = known?.nextUtterance ?? 0; kept < offset; n++) {
+      const job = this.#model.state.cell(0).jobs.get(jobId(0, session, n));
+      if (job === undefined) break;
+      kept = job.audioEnd;
+    }
+    if (offset > kept) this.#audit.broken(`${session}: ack ${offset}, but only ${kept} is kept`);
   }
 
   #ran(op: string): void {

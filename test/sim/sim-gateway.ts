@@ -125,6 +125,7 @@ export class SimGateway implements Gateway {
       log,
       events,
       counters: newCounters(),
+      retryAfterMs: () => 200,
       handshakeOver: () => undefined,
       gone: (conn) => {
         this.#clients.delete(conn.id);

@@ -110,6 +110,7 @@ export class SimInstance {
       index,
       slabCount: SLABS,
       creditMax: CREDIT_MAX,
+      log: this.#options.log,
       clock: world.clockOf(this.owner),
       later: (fn) => void world.after(0.01, this.owner, fn),
       receive: (_, m) => {

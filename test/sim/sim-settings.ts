@@ -43,9 +43,15 @@ export const TIMING: RegistryTiming = {
   rescueLeaseMs: 1000,
 };
 
-export function poolConfigOf(instance: string, audioPersist: 'on' | 'off'): PoolConfig {
+export function poolConfigOf(
+  instance: string,
+  life: number,
+  audioPersist: 'on' | 'off',
+): PoolConfig {
   return {
     instanceId: instance as InstanceId,
+    life: `life${life}`,
+    pingMs: GATEWAY.pingMs,
     cells: 1,
     heartbeatMs: 1000,
     nodeTtlMs: TIMING.nodeTtlMs,

@@ -28,6 +28,7 @@ export class SupervisorRig {
       index: 0,
       slabCount: 4,
       creditMax: 64,
+      log: silentLogger,
       clock: new ManualClock(),
       later: (fn) => {
         fn();
