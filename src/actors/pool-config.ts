@@ -5,6 +5,9 @@
  */
 import type { InstanceId } from '../domain/ids.ts';
 
+/** Who owns a session in the registry: this life of the instance and no other. */
+export const ownerOf = (c: PoolConfig): string => `${c.instanceId}/${c.life}`;
+
 /** The part of the configuration that actors act on. */
 export interface PoolConfig {
   readonly instanceId: InstanceId;

@@ -74,10 +74,11 @@ export const sessionResume = defineScript('session_resume', {
   ],
   bytes: true,
   decode(reply) {
-    const [word, rest] = status(reply, ['resumed', 'unknown', 'refused', 'results_gone']);
+    const [word, rest] = status(reply, ['resumed', 'unknown', 'refused', 'fenced', 'results_gone']);
     switch (word) {
       case 'unknown':
       case 'refused':
+      case 'fenced':
         return { status: word };
       case 'results_gone':
         return { status: word, oldest: int(rest[0]) };

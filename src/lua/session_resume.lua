@@ -8,7 +8,7 @@
 
   KEYS[1] session       hash
   KEYS[2] results       hash
-  ARGV[1] owner
+  ARGV[1] owner         the process that takes it over, in one of its lives
   ARGV[2] tokenHash     of the token shown; empty: an instance takes up its own session again
   ARGV[3] newTokenHash
   ARGV[4] resultSeq     the last result the client has; empty: unknown
@@ -21,6 +21,7 @@
                   (results: utterance, seq, packed, …; pending: utterances; ledger: counts)
     unknown
     refused       wrong token
+    fenced        no token, and another owner has it: nothing was touched
     results_gone  oldest
 ]]
 local sessionKey = KEYS[1]
@@ -34,16 +35,19 @@ local ledgerStates = ARGV[6]
 local pendingMax = tonumber(ARGV[7])
 
 local v = redis.call('HMGET', sessionKey, 'epoch', 'token', 'formerToken', 'audioOffset',
-  'nextUtterance', 'turnId', 'order', 'config', 'doneBelow', 'goneSeq', 'firstSeq', 'nextSeq')
+  'nextUtterance', 'turnId', 'order', 'config', 'doneBelow', 'goneSeq', 'firstSeq', 'nextSeq',
+  'owner')
 if not v[1] then return { 'unknown' } end
 local s = {
   epoch = tonumber(v[1]), token = v[2], formerToken = v[3], audioOffset = v[4],
   nextUtterance = tonumber(v[5]), turnId = v[6], order = v[7], config = v[8],
   doneBelow = tonumber(v[9]), goneSeq = tonumber(v[10]), firstSeq = tonumber(v[11]),
-  nextSeq = tonumber(v[12]),
+  nextSeq = tonumber(v[12]), owner = v[13],
 }
 local strict = s.order == 'strict'
 --@include lib_results
+-- An owner that stood still while its client went elsewhere must not take the session back.
+if tokenHash == '' and owner ~= s.owner then return { 'fenced' } end
 if tokenHash ~= '' and tokenHash ~= s.token and tokenHash ~= s.formerToken then
   return { 'refused' }
 end

@@ -3,12 +3,15 @@
  *
  * Thread: any. Pure.
  */
-import type { InstanceId, SessionId } from '../domain/ids.ts';
+import type { SessionId } from '../domain/ids.ts';
 import type { EndState } from '../domain/job.ts';
+
+/** `instance-id/life`: one life of an instance; the next one of the same name is another owner. */
+export type SessionOwner = string;
 
 export interface SessionOpen {
   readonly session: SessionId;
-  readonly owner: InstanceId;
+  readonly owner: SessionOwner;
   readonly epoch: number;
   readonly tokenHash: string;
   readonly tenant: string;
@@ -42,8 +45,8 @@ export interface SessionAdvanceReply {
 
 export interface SessionResume {
   readonly session: SessionId;
-  readonly owner: InstanceId;
-  /** Hash of the token shown; null when the instance takes up its own session again. */
+  readonly owner: SessionOwner;
+  /** Hash of the token shown; null when an owner takes up its own session again. */
   readonly tokenHash: string | null;
   /** The next token's hash; with a null `tokenHash` the old one stays and this is ignored. */
   readonly newTokenHash: string;
@@ -67,6 +70,8 @@ export type SessionResumeReply =
     }
   | { readonly status: 'unknown' }
   | { readonly status: 'refused' }
+  /** No token was shown, and another owner has it. */
+  | { readonly status: 'fenced' }
   /** Results after `resultSeq` are no longer kept; the oldest kept is `oldest`. */
   | { readonly status: 'results_gone'; readonly oldest: number };
 

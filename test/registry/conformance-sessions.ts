@@ -36,7 +36,9 @@ export function sessionConformance(make: MakeHarness): void {
   const ack = (b: Bench, resultSeq: number) => b.r.resultAck([{ session: S, resultSeq }]);
   const resume = (b: Bench, over: Partial<SessionResume> = {}) =>
     b.r.sessionResume({
-      ...{ session: S, owner: I2, tokenHash: 'h1', newTokenHash: 'h2', resultSeq: -1, ...over },
+      ...{ session: S, owner: I2, tokenHash: 'h1', newTokenHash: 'h2', resultSeq: -1 },
+      ...(over.tokenHash === null && { owner: I1 }),
+      ...over,
     });
   const kept = async (b: Bench, resultSeq: number | null = -1) => {
     const reply = await resume(b, { tokenHash: null, resultSeq });
@@ -136,6 +138,15 @@ export function sessionConformance(make: MakeHarness): void {
       const own = await resume(b, { tokenHash: null, newTokenHash: 'ignored', owner: I1 });
       expect(own).toMatchObject({ status: 'resumed', epoch: 2 });
       expect(await resume(b)).toMatchObject({ status: 'resumed', epoch: 3 });
+    });
+
+    test('without a token nobody takes a session from its owner', async () => {
+      const b = await opened();
+      expect(await resume(b, { tokenHash: null, owner: I2 })).toEqual({ status: 'fenced' });
+      expect(await resume(b)).toMatchObject({ status: 'resumed', epoch: 2 });
+      expect(await resume(b, { tokenHash: null, owner: I1 })).toEqual({ status: 'fenced' });
+      const own = await resume(b, { tokenHash: null, owner: I2 });
+      expect(own).toMatchObject({ status: 'resumed', epoch: 3 });
     });
 
     test('the new owner learns settings, results, what is pending, and the ledger', async () => {

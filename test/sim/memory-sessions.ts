@@ -103,6 +103,7 @@ export class ModelSessions {
     const session = this.#state.session(a.session);
     if (session === undefined) return { status: 'unknown' };
     const { token, formerToken } = session;
+    if (a.tokenHash === null && a.owner !== session.owner) return { status: 'fenced' };
     if (a.tokenHash !== null && a.tokenHash !== token && a.tokenHash !== formerToken) {
       return { status: 'refused' };
     }

@@ -9,7 +9,12 @@ import { parseJobId } from '../../src/domain/ids.ts';
 import type { AttemptLoss, EndState, JobState } from '../../src/domain/job.ts';
 import { isEnded } from '../../src/domain/job.ts';
 import type { NodeState } from '../../src/domain/node.ts';
-import type { Assignment, NodeService, RegistryTiming } from '../../src/registry/registry.ts';
+import type {
+  Assignment,
+  NodeService,
+  RegistryTiming,
+  SessionOwner,
+} from '../../src/registry/registry.ts';
 
 export interface ModelOptions {
   readonly timing: RegistryTiming;
@@ -103,7 +108,7 @@ export interface ModelResult {
 export interface ModelSession {
   readonly order: 'strict' | 'relaxed';
   readonly config: Uint8Array;
-  owner: InstanceId;
+  owner: SessionOwner;
   epoch: number;
   token: string;
   formerToken: string;

@@ -267,7 +267,7 @@ export class Network {
     this.#world.after(30_000, far.owner, () => far.lose(1006));
   }
 
-  /** A process died: the operating system resets its connections. */
+  /** A process died, or is cut off from everyone: both sides of its connections are reset. */
   died(owner: Owner): void {
     for (const end of this.#ends) {
       const side = end.owner === owner ? end : end.peer.owner === owner ? end.peer : null;
@@ -276,6 +276,7 @@ export class Network {
       side.silent = true;
       this.#ends.delete(end);
       this.later(peer.owner, () => peer.lose(1006));
+      this.later(owner, () => side.lose(1006));
     }
   }
 }

@@ -52,6 +52,8 @@ export type Fault =
   | { readonly kind: 'crash.node'; readonly n: number; readonly ms: number }
   | { readonly kind: 'crash.instance'; readonly ms: number }
   | { readonly kind: 'crash.client'; readonly n: number }
+  /** Frozen so long that another takes its place; it wakes up cut off, and goes on. */
+  | { readonly kind: 'zombie'; readonly ms: number }
   | { readonly kind: 'drain'; readonly ms: number }
   | {
       readonly kind: 'redis.lossy';
@@ -159,6 +161,7 @@ function fault(r: SeededRandom, of: { nodes: number; sessions: number; threads: 
     () => ({ kind: 'crash.node', n: node, ms }),
     () => ({ kind: 'crash.instance', ms: ms / 2 }),
     () => ({ kind: 'crash.client', n: client }),
+    () => ({ kind: 'zombie', ms }),
     () => ({ kind: 'drain', ms: 1000 }),
     () => ({ kind: 'redis.lossy', requests: r.float() * 0.3, replies: r.float() * 0.3, ms }),
     () => ({ kind: 'redis.lossy', requests: 0, replies: 0.5, ms }),

@@ -71,6 +71,7 @@ class Simulation {
   #clockSkew = 0;
   #lives = 0;
   #instance: SimInstance;
+  readonly #zombies: SimInstance[] = [];
   readonly #nodes: SimNode[];
   readonly #clients: SimClient[];
   #trace = 0;
@@ -200,6 +201,8 @@ class Simulation {
         return this.#clients[f.n]?.kill();
       case 'crash.instance':
         return this.#crashInstance(f.ms);
+      case 'zombie':
+        return this.#replace(until);
       case 'drain':
         if (!this.#instance.owner.dead) this.#instance.drain(f.ms);
         return;
@@ -230,6 +233,16 @@ class Simulation {
     });
   }
 
+  /** What an operator's watchdog does with an instance that stands still. */
+  #replace(until: number): void {
+    const old = this.#instance;
+    if (old.owner.dead) return;
+    old.owner.frozenUntil = Math.max(old.owner.frozenUntil, until);
+    this.#network.died(old.owner);
+    this.#zombies.push(old);
+    this.#instance = this.#start();
+  }
+
   #endsOf(f: { readonly who: 'client' | 'node'; readonly n: number }): End[] {
     const owner = this.#ownerOf(f.who, f.n);
     return owner === undefined ? [] : this.#network.of(owner);
@@ -258,8 +271,9 @@ class Simulation {
     return { violation, steps, simulatedMs: now, counts, trace: this.#trace };
   }
 
+  /** Sessions nobody comes back for wait until their time is over. */
   get #someoneLeft(): boolean {
-    return this.#plan.faults.some((f) => f.kind === 'crash.client');
+    return this.#plan.faults.some((f) => f.kind === 'crash.client' || f.kind === 'zombie');
   }
 
   async #until(over: () => boolean, ms: number): Promise<boolean> {
@@ -287,9 +301,19 @@ class Simulation {
     const audit = this.#audit;
     const left = leftovers(this.#model.state);
     if (left !== null) audit.broken(`at the end: ${left}`);
-    for (const thread of this.#instance.threads) {
-      const life = this.#instance.lives.get(thread);
-      if (life === undefined) continue;
+    for (const node of this.#nodes) {
+      const { running } = node.handle;
+      if (running > 0)
+        audit.broken(`at the end: ${node.owner.name} still works on ${running} jobs`);
+    }
+    for (const instance of [...this.#zombies, this.#instance]) this.#lastOf(instance);
+  }
+
+  #lastOf(instance: SimInstance): void {
+    const audit = this.#audit;
+    for (const thread of instance.threads) {
+      const life = instance.lives.get(thread);
+      if (life === undefined || life.owner.gone) continue;
       const { host, buffers } = life;
       if (host.inFlight > 0) audit.broken(`at the end: ${host.inFlight} jobs in flight`);
       if (buffers.usedBytes !== 0)
@@ -297,7 +321,8 @@ class Simulation {
       const { free, total } = thread.slabs;
       if (free !== total) audit.broken(`at the end: ${total - free} slabs are missing`);
     }
-    const { sessions } = this.#instance.supervisor;
+    if (instance.owner.gone) return;
+    const { sessions } = instance.supervisor;
     if (sessions > 0) audit.broken(`at the end: ${sessions} sessions`);
   }
 }

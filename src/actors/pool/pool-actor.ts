@@ -14,6 +14,7 @@ import { pack, unpack } from '../../protocol/pack.ts';
 import type { AttemptMessage, ConnId, SupervisorToPool } from '../../protocol/supervisor-pool.ts';
 import type { SessionResume, SessionResumeReply } from '../../registry/registry.ts';
 import type { Done } from '../effects.ts';
+import { ownerOf } from '../pool-config.ts';
 import { WakeHeap } from '../wake-heap.ts';
 import { JobDesk } from './job-desk.ts';
 import type { PoolEnv } from './pool-env.ts';
@@ -28,6 +29,8 @@ type Resumed = Extract<SessionResumeReply, { status: 'resumed' }>;
 const RETRY_MS = 500;
 const TOKEN_CHARACTERS = 32;
 const hash = (token: string) => createHash('sha256').update(token).digest('hex');
+
+const elsewhere = () => errorBody('fenced', 'another instance has taken the session over');
 
 export class PoolActor {
   readonly pool: PoolKey;
@@ -119,7 +122,7 @@ export class PoolActor {
   #record(s: Session) {
     return {
       session: s.id,
-      owner: this.#env.config.instanceId,
+      owner: ownerOf(this.#env.config),
       epoch: s.epoch,
       tokenHash: s.tokenHash,
       tenant: s.config.tenant,
@@ -212,7 +215,7 @@ export class PoolActor {
     const token = this.#env.random.id(TOKEN_CHARACTERS);
     const args = {
       session: m.session,
-      owner: this.#env.config.instanceId,
+      owner: ownerOf(this.#env.config),
       tokenHash: hash(m.token),
       newTokenHash: hash(token),
       resultSeq: m.resultSeq,
@@ -227,6 +230,7 @@ export class PoolActor {
         refuse(errorBody('no_such_session', 'unknown, or its resume window is over'));
       else if (o.value.status === 'refused')
         refuse(errorBody('resume_refused', 'the resume token is not the current one'));
+      else if (o.value.status === 'fenced') refuse(elsewhere());
       else if (o.value.status === 'results_gone') {
         const details = { oldest_result_seq: o.value.oldest };
         refuse(
@@ -353,7 +357,7 @@ export class PoolActor {
   adopt(m: Message<'session.adopt'>): void {
     const args = {
       session: m.session,
-      owner: this.#env.config.instanceId,
+      owner: ownerOf(this.#env.config),
       tokenHash: null,
       newTokenHash: '',
       resultSeq: m.deliveredSeq,
@@ -361,9 +365,12 @@ export class PoolActor {
     if (m.conn !== null) this.#joining.add(m.conn);
     this.#takeOver(args, (o, at) => {
       if (!o.ok || o.value.status !== 'resumed') {
-        const error = o.ok
-          ? errorBody('no_such_session', 'the session was lost with a thread')
-          : o.error;
+        const error =
+          o.ok && o.value.status === 'fenced'
+            ? elsewhere()
+            : o.ok
+              ? errorBody('no_such_session', 'the session was lost with a thread')
+              : o.error;
         if (m.conn !== null) this.#env.effects.post({ type: 'client.refuse', conn: m.conn, error });
         this.#env.effects.post({ type: 'session.closed', session: m.session });
         return;
@@ -388,7 +395,7 @@ export class PoolActor {
   #reload(session: Session): void {
     const args = {
       session: session.id,
-      owner: this.#env.config.instanceId,
+      owner: ownerOf(this.#env.config),
       tokenHash: null,
       newTokenHash: '',
       resultSeq: session.deliveredSeq,
@@ -396,6 +403,7 @@ export class PoolActor {
     this.#takeOver(args, (o) => {
       if (session.phase === 'closed') return;
       if (o.ok && o.value.status === 'resumed') session.reloaded(o.value);
+      if (o.ok && o.value.status === 'fenced') this.#fencedOut(session);
     });
   }
 
@@ -419,8 +427,7 @@ export class PoolActor {
   #fencedOut(s: Session): void {
     this.#env.log.info('session.fenced', { session: s.id });
     if (s.conn !== null) {
-      const error = errorBody('fenced', 'another instance has taken the session over');
-      this.#env.effects.post({ type: 'client.refuse', conn: s.conn, error });
+      this.#env.effects.post({ type: 'client.refuse', conn: s.conn, error: elsewhere() });
     }
     this.#drop(s);
   }
