@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { InstanceId } from '../../../src/domain/ids.ts';
 import { HostRig, SESSION, START } from './host.ts';
 
 test('pool host: an utterance is submitted, sent, recorded and delivered, and all buffers come home', async () => {
@@ -179,4 +180,29 @@ test('pool host: a result recorded after the take-over was read and before the c
   rig.result(1);
   await rig.settle();
   expect(rig.told(2)).toEqual(['resumed', 'ack', 'result', 'result']);
+});
+
+test('pool host: an owner that reads results back after another has the session does not take it back', async () => {
+  const late = new HostRig();
+  await late.node();
+  await late.open(1);
+  late.say(1, 0);
+  await late.settle();
+  const owner = new HostRig(late.registry, { instanceId: 'i2' as InstanceId });
+  owner.resume(2, late.token());
+  await owner.settle();
+  owner.result(0);
+  await owner.settle();
+  // It has the result as well, is told that there is one, and reads it back.
+  late.result(0);
+  await late.settle();
+  expect(late.told(1).at(-1)).toBe('refused: fenced');
+  owner.say(2, 6400);
+  await owner.settle();
+  owner.result(1);
+  await owner.settle();
+  expect(owner.told(2).filter((m) => m === 'result' || m.startsWith('refused'))).toEqual([
+    'result',
+    'result',
+  ]);
 });
