@@ -135,7 +135,7 @@ export class ClientConnection extends Connection {
     return this.#json ? encodeClientJson(typed) : encode(typed);
   }
 
-  protected override announceGone(): void {
-    this.host.events.clientGone(this.id);
+  protected override announceGone(clean: boolean): void {
+    this.host.events.clientGone(this.id, clean);
   }
 }

@@ -124,7 +124,7 @@ export abstract class Connection {
     ws.on('message', (data, isBinary) => this.#received(data, isBinary));
     ws.on('ping', () => (this.#active = true));
     ws.on('pong', () => (this.#active = true));
-    ws.on('close', () => this.#closed());
+    ws.on('close', (code) => this.#closed(code));
     // ws closes by itself; its reasons are counted where the close frame is sent.
     ws.on('error', (error) => host.log.debug('gateway.socket_error', { conn: id, error }));
     ws.beforeClose = (code) => this.#libraryCloses(code);
@@ -144,7 +144,7 @@ export abstract class Connection {
   /** Puts a message into the form the peer reads. */
   protected abstract encode(message: Outgoing): Uint8Array | string;
   /** Tells the supervisor. */
-  protected abstract announceGone(): void;
+  protected abstract announceGone(clean: boolean): void;
 
   // --- receiving -----------------------------------------------------------------------------
 
@@ -302,7 +302,7 @@ export abstract class Connection {
     return this.phase === 'closing' || this.phase === 'gone';
   }
 
-  #closed(): void {
+  #closed(code: number): void {
     if (this.phase === 'gone') return;
     // The peer's last words before it left: its results count, if there is room for them now.
     if (this.phase !== 'closing') this.#drainHeld();
@@ -313,7 +313,7 @@ export abstract class Connection {
     this.host.handshakeOver(this);
     this.host.gone(this);
     this.outbox.closed();
-    if (this.announced) this.announceGone();
+    if (this.announced) this.announceGone(code === 1000);
   }
 
   /** Looks after it from time to time: pings, silence, a peer that stopped reading. */

@@ -21,7 +21,8 @@ export interface GatewayEvents {
   /** Audio of a connection whose `start`/`resume` was accepted for handling, in order. */
   clientAudio(conn: ConnId, offset: number, data: Uint8Array): Offer;
   clientControl(conn: ConnId, message: ClientControl): Offer;
-  clientGone(conn: ConnId): void;
+  /** `clean`: it has closed with 1000, so it has read all that was sent to it. */
+  clientGone(conn: ConnId, clean: boolean): void;
   nodeRegister(conn: ConnId, register: Register): void;
   nodeHeartbeat(conn: ConnId, heartbeat: NodeMessage<'heartbeat'>): Offer;
   nodeDrain(conn: ConnId): Offer;

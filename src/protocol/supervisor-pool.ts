@@ -57,7 +57,13 @@ export type SupervisorToPool =
       readonly session: SessionId;
       readonly message: ClientControl;
     }
-  | { readonly type: 'client.gone'; readonly conn: ConnId; readonly session: SessionId }
+  | {
+      readonly type: 'client.gone';
+      readonly conn: ConnId;
+      readonly session: SessionId;
+      /** It has closed in order and so has read everything, `stopped` too. */
+      readonly clean: boolean;
+    }
   /** Audio of many sessions; audio/slab.ts gives the layout. Goes back as `slab.return`. */
   | { readonly type: 'slab'; readonly slab: ArrayBuffer; readonly entries: number }
   | {

@@ -209,6 +209,25 @@ describe('messages of a session', () => {
     expect(rig.gateway.stats()).toMatchObject({ clients: 0, badMessages: 3 });
   });
 
+  test('a client that closes in order is told from one that is cut off', async () => {
+    rig = await startGateway();
+    const told = await rig.client();
+    const cut = await rig.client();
+    rig.gateway.closeClient(told.conn, 1000, 'done');
+    expect(await rig.supervisor.next('clientGone')).toMatchObject({
+      conn: told.conn,
+      args: [true],
+    });
+    // The last words may not have reached this one.
+    cut.peer.ws.pause();
+    rig.gateway.closeClient(cut.conn, 1000, 'done');
+    cut.peer.ws.terminate();
+    expect(await rig.supervisor.next('clientGone')).toMatchObject({
+      conn: cut.conn,
+      args: [false],
+    });
+  });
+
   test('text on a msgpack connection is bad_message', async () => {
     rig = await startGateway();
     const { peer } = await rig.client();

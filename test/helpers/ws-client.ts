@@ -184,7 +184,7 @@ export class Supervisor implements GatewayEvents {
     this.#offer('clientAudio', conn, offset, Uint8Array.from(data));
   clientControl = (conn: number, ...args: unknown[]): Offer =>
     this.#offer('clientControl', conn, ...args);
-  clientGone = (conn: number): void => this.#record('clientGone', conn);
+  clientGone = (conn: number, clean: boolean): void => this.#record('clientGone', conn, clean);
   nodeRegister = (conn: number, ...args: unknown[]): void =>
     this.#record('nodeRegister', conn, ...args);
   nodeHeartbeat = (conn: number, ...args: unknown[]): Offer =>

@@ -115,7 +115,7 @@ test('transfer: the output of an attempt and the buffer of job.sent leave the su
 test('transfer: messages without buffers transfer nothing and leave as one batch a turn', async () => {
   const { supervisor, atPool, posted } = setup();
   for (const conn of [1, 2, 3]) {
-    supervisor.send({ type: 'client.gone', conn, session: SESSION });
+    supervisor.send({ type: 'client.gone', conn, session: SESSION, clean: false });
   }
   await until(() => atPool.length === 3);
   expect(posted).toEqual([[]]);
@@ -133,7 +133,8 @@ test('transfer: a buffer outside the transfer list stays with its sender', async
 
 test('credit: a sender is told full at the bound, and writable once half of it was read', async () => {
   const { supervisor, pool, atPool, writable } = setup(8);
-  const send = (conn: number) => supervisor.send({ type: 'client.gone', conn, session: SESSION });
+  const send = (conn: number) =>
+    supervisor.send({ type: 'client.gone', conn, session: SESSION, clean: false });
   expect(Array.from({ length: 10 }, (_, i) => send(i))).toEqual([
     ...Array.from({ length: 8 }, () => 'sent'),
     'full',

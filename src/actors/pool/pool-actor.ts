@@ -419,7 +419,7 @@ export class PoolActor {
     if (s?.conn !== m.conn) return;
     s.detach(now);
     if (!s.isStopped) return;
-    if (s.allAcked)
+    if (s.allAcked && m.clean)
       this.#env.effects.call('sessionClose', { session: s.id, epoch: s.epoch }, () => undefined);
     this.#drop(s);
   }

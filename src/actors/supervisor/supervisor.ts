@@ -141,12 +141,12 @@ export class Supervisor implements GatewayEvents {
     return 'taken';
   }
 
-  clientGone(conn: ConnId): void {
+  clientGone(conn: ConnId, clean: boolean): void {
     const route = this.#clients.get(conn);
     if (route === undefined) return;
     this.#clients.delete(conn);
     if (this.#sessions.get(route.session) === conn) this.#sessions.set(route.session, null);
-    route.thread.post({ type: 'client.gone', conn, session: route.session });
+    route.thread.post({ type: 'client.gone', conn, session: route.session, clean });
   }
 
   // --- from sockets: nodes -------------------------------------------------------------------

@@ -53,7 +53,7 @@ test('pool host: a resume while an advance of the older epoch is under way keeps
   rig.say(1, 0);
   await rig.step('jobSubmit');
   expect(rig.ops).toContain('sessionAdvance');
-  rig.handle({ type: 'client.gone', conn: 1, session: SESSION });
+  rig.handle({ type: 'client.gone', conn: 1, session: SESSION, clean: false });
   rig.resume(2, rig.token());
   await rig.step('sessionResume');
   // It carries the epoch from before the resume: that is no other owner.
@@ -101,7 +101,7 @@ test('pool host: a resumed client is told again how much of its audio is durable
   rig.say(1, 0);
   await rig.settle();
   // Nothing follows by which it could learn that: all it has sent is durable, its ack was lost.
-  rig.handle({ type: 'client.gone', conn: 1, session: SESSION });
+  rig.handle({ type: 'client.gone', conn: 1, session: SESSION, clean: false });
   rig.resume(2, rig.token());
   await rig.settle();
   const acks = rig.of('client.send').filter((m) => m.conn === 2 && m.message.type === 'ack');
@@ -127,7 +127,7 @@ test('pool host: a resume whose connection closed meanwhile takes nothing from t
   await rig.settle();
   // It claims to have no result; the one that stays has the first already.
   rig.resume(2, rig.token(), -1);
-  rig.handle({ type: 'client.gone', conn: 2, session: SESSION });
+  rig.handle({ type: 'client.gone', conn: 2, session: SESSION, clean: false });
   await rig.settle();
   rig.say(1, 6400);
   await rig.settle();
@@ -206,3 +206,28 @@ test('pool host: an owner that reads results back after another has the session 
     'result',
   ]);
 });
+
+for (const clean of [false, true]) {
+  test(`pool host: a stopped session is ${clean ? 'forgotten' : 'kept'} when its client leaves ${clean ? 'in order' : 'before it heard so'}`, async () => {
+    const rig = new HostRig();
+    await rig.node();
+    await rig.open(1);
+    rig.say(1, 0);
+    await rig.settle();
+    rig.result(0);
+    await rig.settle();
+    rig.control(1, { type: 'ack', result_seq: 0 });
+    rig.control(1, { type: 'stop' });
+    await rig.settle();
+    expect(rig.told(1).at(-1)).toBe('stopped');
+    const token = rig.token();
+    rig.handle({ type: 'client.gone', conn: 1, session: SESSION, clean });
+    await rig.settle();
+    rig.resume(2, token, 0);
+    await rig.settle();
+    rig.control(2, { type: 'stop' });
+    await rig.settle();
+    const heard = rig.told(2);
+    expect(heard).toEqual(clean ? ['refused: no_such_session'] : ['resumed', 'ack', 'stopped']);
+  });
+}
