@@ -71,11 +71,14 @@ export class SessionView {
 
   #utterance(event: ClientEvents['utterance']): void {
     if (this.#options.json) return this.#json(event);
-    const { utterance, event: what, start_ms: from, end_ms: to, reason } = event;
+    const { utterance, event: what, start_ms: from, end_ms: to, reason, position } = event;
     if (what === 'accepted') {
       const span =
         from === undefined || to === undefined ? '' : `  ${seconds(from)}–${seconds(to)} s`;
       out(`${name(utterance)} ${paint('dim', `cut by ${reason ?? '?'}${span}`)}`);
+    } else if (what === 'queued') {
+      const place = position === undefined ? '' : ` (place ${position})`;
+      out(`${name(utterance)} ${paint('yellow', `waits for a node${place}`)}`);
     } else if (what === 'retrying') {
       out(`${name(utterance)} ${paint('yellow', 'its node is gone or failed: tried again')}`);
     }

@@ -7,7 +7,7 @@ import { connect, type DragomanSession, type StoppedMessage } from '../sdk/clien
 import type { WavFormat } from '../sdk/wav.ts';
 import { SERVER_FLAGS, type Command, type Flags, type Values } from './args.ts';
 import { framesFrom, framesOf, readWavFile } from './audio-source.ts';
-import { httpBase } from './http-get.ts';
+import { getJson, httpBase } from './http-get.ts';
 import { err, EXIT_FAILED, EXIT_OK, out, paint, runCommand } from './output.ts';
 import { imbalance, ledgerTable, SessionView } from './session-view.ts';
 
@@ -107,6 +107,17 @@ export async function stream(
   return ledger;
 }
 
+/** Said at once: without a node every utterance waits until its deadline, and ends as expired. */
+async function noNodeServes({ url, token, src, tgt }: Speak): Promise<string | undefined> {
+  const query = new URLSearchParams({ src, tgt });
+  // Only a hint: a proxy may let nothing but WebSockets through.
+  const body = await getJson({ url, token }, `/v1/explain?${query.toString()}`).catch(() => null);
+  const { pool, nodes = [] } = (body ?? {}) as { pool?: string; nodes?: { verdict: string }[] };
+  const gone = nodes.every(({ verdict }) => verdict === 'offline' || verdict === 'lease_over');
+  if (pool === undefined || !gone) return undefined;
+  return `no node serves ${pool} now; utterances wait for one until their deadline`;
+}
+
 async function speak(
   session: DragomanSession,
   frames: AsyncIterable<Uint8Array>,
@@ -126,6 +137,9 @@ async function speak(
       out(paint('dim', `Session ${session.sessionId} at ${instance_id}`));
     }
     view.attach(session);
+    void noNodeServes(values).then((no) => {
+      if (no !== undefined) view.note(no);
+    });
     const ledger = await stream(session, frames, view, stopping);
     if (values.json) out(JSON.stringify(ledger));
     else out(`\n${ledgerTable(ledger, view.received)}`);

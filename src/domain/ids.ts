@@ -18,16 +18,28 @@ export type JobId = Branded<'JobId'>;
 export type NodeId = Branded<'NodeId'>;
 export type InstanceId = Branded<'InstanceId'>;
 
-/** BCP-47 primary language subtag: 2–8 letters, lower case (`auto` has the shape of one). */
-export const LANGUAGE = /^[a-z]{2,8}$/;
-const POOL = /^([a-z]{2,8})(:|<>)([a-z]{2,8})$/;
-const SESSION = /^([a-z]{2,8})([-~])([a-z]{2,8})\.([0-9a-z]{20})$/;
-const JOB = /^(\d{1,4})\.([a-z]{2,8}[-~][a-z]{2,8}\.[0-9a-z]{20})\.(\d{1,9})$/;
+/**
+ * BCP-47 primary language subtag, lower case. Its grammar also has room for 4 to 8 letters, but no such
+ * tag has ever been assigned: `english` is a mistake that would wait for a node in vain.
+ */
+const LANGUAGE = /^[a-z]{2,3}$/;
+const POOL = /^(?:(?:auto|[a-z]{2,3}):[a-z]{2,3}|[a-z]{2,3}<>[a-z]{2,3})$/;
+const SESSION = /^(auto|[a-z]{2,3})([-~])([a-z]{2,3})\.([0-9a-z]{20})$/;
+const JOB = /^(\d{1,4})\.((?:auto|[a-z]{2,3})[-~][a-z]{2,3}\.[0-9a-z]{20})\.(\d{1,9})$/;
 /** Node and instance ids become parts of Redis keys and log lines: a narrow alphabet, no braces. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
 
 /** Random characters of a session id: 100 bits, so that ids never meet and cannot be guessed. */
 export const SESSION_RANDOM_LEN = 20;
+
+/** Why the first of these that is no language is none, naming the field. */
+export function languageProblem(field: string, ...tags: readonly string[]): string | undefined {
+  const wrong = tags.find((tag) => !LANGUAGE.test(tag));
+  if (wrong === undefined) return undefined;
+  return `${field}: "${wrong}" is no language tag; they have 2 or 3 lower-case letters, like "en"`;
+}
+
+export const notAuto = (tag: string): boolean => tag !== 'auto';
 
 /** The pool that serves a session's languages, or why there is none. */
 export function poolFor(
@@ -35,23 +47,18 @@ export function poolFor(
   tgt: string,
   autoLangs?: readonly string[],
 ): { ok: true; pool: PoolKey } | { ok: false; reason: string } {
-  if (!LANGUAGE.test(src)) return { ok: false, reason: `src "${src}" is not a primary tag` };
-  if (!LANGUAGE.test(tgt)) return { ok: false, reason: `tgt "${tgt}" is not a primary tag` };
-  if (src === 'auto' && tgt === 'auto') {
-    const [a, b] = [...(autoLangs ?? [])].sort();
-    if (autoLangs?.length !== 2 || a === undefined || b === undefined || a === b) {
-      return {
-        ok: false,
-        reason: 'src and tgt "auto" need auto_langs with two different languages',
-      };
-    }
-    if (!LANGUAGE.test(a) || !LANGUAGE.test(b) || a === 'auto' || b === 'auto') {
-      return { ok: false, reason: 'auto_langs must be primary tags' };
-    }
-    return { ok: true, pool: `${a}<>${b}` as PoolKey };
+  const problem =
+    languageProblem('src', ...[src].filter(notAuto)) ??
+    languageProblem('tgt', ...[tgt].filter(notAuto)) ??
+    languageProblem('auto_langs', ...(autoLangs ?? []));
+  if (problem !== undefined) return { ok: false, reason: problem };
+  if (tgt !== 'auto') return { ok: true, pool: `${src}:${tgt}` as PoolKey };
+  const [a, b, ...more] = [...(autoLangs ?? [])].sort();
+  if (src !== 'auto' || a === undefined || b === undefined || a === b || more.length > 0) {
+    const reason = 'tgt: "auto" needs src "auto" and two different languages in auto_langs';
+    return { ok: false, reason };
   }
-  if (tgt === 'auto') return { ok: false, reason: 'tgt "auto" needs src "auto" and auto_langs' };
-  return { ok: true, pool: `${src}:${tgt}` as PoolKey };
+  return { ok: true, pool: `${a}<>${b}` as PoolKey };
 }
 
 export function isPoolKey(text: string): text is PoolKey {

@@ -3,7 +3,7 @@
  *
  * Thread: any. Pure.
  */
-import { LANGUAGE, isPoolKey, type PoolKey } from './ids.ts';
+import { isPoolKey, languageProblem, notAuto, type PoolKey } from './ids.ts';
 
 export const NODE_STATES = ['warming', 'ready', 'degraded', 'draining', 'offline'] as const;
 export type NodeState = (typeof NODE_STATES)[number];
@@ -47,13 +47,18 @@ export function poolsOf(given: {
 }): { ok: true; pools: PoolKey[] } | { ok: false; reason: string } {
   const pools = new Set<string>();
   for (const pool of given.pools ?? []) {
-    if (!isPoolKey(pool)) return { ok: false, reason: `"${pool}" is not a pool like "en:es"` };
+    if (!isPoolKey(pool)) {
+      return { ok: false, reason: `pools: "${pool}" is not a pool like "en:es"` };
+    }
     pools.add(pool);
   }
-  for (const src of given.languages?.asr ?? []) {
-    if (!LANGUAGE.test(src)) return { ok: false, reason: `"${src}" is not a primary tag` };
-    for (const tgt of given.languages?.tts ?? []) {
-      if (!LANGUAGE.test(tgt)) return { ok: false, reason: `"${tgt}" is not a primary tag` };
+  const { asr = [], tts = [] } = given.languages ?? {};
+  const problem =
+    languageProblem('languages.asr', ...asr.filter(notAuto)) ??
+    languageProblem('languages.tts', ...tts);
+  if (problem !== undefined) return { ok: false, reason: problem };
+  for (const src of asr) {
+    for (const tgt of tts) {
       if (src !== tgt) pools.add(`${src}:${tgt}`);
     }
   }
@@ -63,9 +68,13 @@ export function poolsOf(given: {
       pools.add(`${a}<>${b}`);
     }
   }
-  if (pools.size === 0) return { ok: false, reason: 'the node serves no language pair' };
+  const field = given.languages === undefined ? 'pools' : 'languages';
+  if (pools.size === 0) return { ok: false, reason: `${field}: the node serves no language pair` };
   if (pools.size > NODE_POOLS_MAX) {
-    return { ok: false, reason: `${pools.size} pools; a node may join ${NODE_POOLS_MAX}` };
+    return {
+      ok: false,
+      reason: `${field}: ${pools.size} pools; a node may join ${NODE_POOLS_MAX}`,
+    };
   }
   return { ok: true, pools: [...pools].sort() as PoolKey[] };
 }

@@ -26,7 +26,7 @@ export function checkStart(start: Start): Problem | null {
     };
   }
   const pool = poolFor(start.src, start.tgt, start.auto_langs);
-  if (!pool.ok) return { code: 'unsupported_pair', message: `start: ${pool.reason}` };
+  if (!pool.ok) return { code: 'unsupported_pair', message: `start.${pool.reason}` };
   if (start.endpointing?.mode === 'vad') {
     return {
       code: 'bad_message',
@@ -51,5 +51,5 @@ export function checkRegister(register: Register): Problem | null {
     };
   }
   const pools = poolsOf(register);
-  return pools.ok ? null : { code: 'unsupported_pair', message: `register: ${pools.reason}` };
+  return pools.ok ? null : { code: 'unsupported_pair', message: `register.${pools.reason}` };
 }

@@ -71,7 +71,7 @@ export class NodeConnection extends Connection {
     if (heartbeat.languages !== undefined) {
       const pools = poolsOf({ languages: heartbeat.languages });
       if (!pools.ok) {
-        this.badMessage(`heartbeat.languages: ${pools.reason}`);
+        this.badMessage(`heartbeat.${pools.reason}`);
         return 'taken';
       }
     }

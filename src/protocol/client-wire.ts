@@ -36,8 +36,8 @@ export const Endpointing = Type.Object(
 );
 
 export const Start = message('start', 'First message of a new session.', {
-  src: tag('Language spoken (primary tag), or `auto` with `auto_langs`.'),
-  tgt: tag('Language wanted.'),
+  src: tag('Language spoken: 2 or 3 lower-case letters (BCP 47 primary tag), or `auto`.'),
+  tgt: tag('Language wanted; `auto` with `src` `auto` and two `auto_langs`.'),
   auto_langs: opt(list(tag('Primary tag.'), 'Languages to expect with `auto`.', 16)),
   audio: AudioFormat,
   endpointing: opt(Endpointing),

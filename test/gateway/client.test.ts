@@ -81,11 +81,14 @@ describe('first message', () => {
     ],
     [{ src: 'EN' }, 'unsupported_pair', 4400],
     [{ src: 'auto', tgt: 'auto' }, 'unsupported_pair', 4400],
+    [{ src: 'english' }, 'unsupported_pair', 4400],
   ])('start with %j ends with %s, %d', async (fields, code, close) => {
     rig = await startGateway();
     const peer = await rig.connect();
     peer.send({ ...START, ...fields });
-    expect(await peer.refusal()).toMatchObject({ code, close });
+    const refusal = await peer.refusal();
+    expect(refusal).toMatchObject({ code, close });
+    expect(refusal.message).toMatch(/^start\.(audio|src|tgt)\b/);
     expect(rig.supervisor.calls.all).toEqual([]);
   });
 

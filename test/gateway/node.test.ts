@@ -29,7 +29,19 @@ test('register is handed over and answered', async () => {
 test.each([
   [{ pools: [] }, 'unsupported_pair', 4400, 'serves no language pair'],
   [{ pools: ['en-es'] }, 'unsupported_pair', 4400, 'is not a pool like "en:es"'],
-  [{ languages: { asr: ['EN'], tts: ['es'] } }, 'unsupported_pair', 4400, 'primary tag'],
+  [
+    { languages: { asr: ['EN'], tts: ['es'] } },
+    'unsupported_pair',
+    4400,
+    'register.languages.asr: "EN"',
+  ],
+  [
+    { languages: { asr: ['en'], tts: ['auto'] } },
+    'unsupported_pair',
+    4400,
+    'languages.tts: "auto"',
+  ],
+  [{ pools: ['en:spanish'] }, 'unsupported_pair', 4400, 'register.pools: "en:spanish"'],
 ])('register with %j ends with %s', async (fields, code, close, why) => {
   rig = await startGateway();
   const peer = await rig.connect('/v1/node');
