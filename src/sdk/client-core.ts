@@ -115,14 +115,12 @@ export class ClientCore {
       case 'write':
         return this.#write(input.id, input.bytes, now);
       case 'write.cancel':
-        if (this.outgoing.cancelWrite(input.id)) {
-          this.#refuse(input.id, faults.writeAborted());
-        }
+        if (this.outgoing.cancelWrite(input.id)) this.#refuse(input.id, faults.writeAborted());
         return;
       case 'finalize':
         return this.outgoing.finalize(input.tag);
       case 'cancel':
-        return this.#say(this.#standing.cancel(input.utterance), now);
+        return this.#standing.cancel(input.utterance, this.outgoing.buffer.end);
       case 'playback':
         return this.#say(this.#standing.playback(input.active), now);
       case 'stop':
@@ -191,8 +189,7 @@ export class ClientCore {
 
   /** Ends a connection from this side and tries again. */
   #abandon(reason: string, now: number): void {
-    const conn = this.link.conn;
-    if (conn !== null) this.#effects.push({ type: 'terminate', conn });
+    if (this.link.conn !== null) this.#effects.push({ type: 'terminate', conn: this.link.conn });
     this.#retry(faults.lost(reason), 0, now);
   }
 
@@ -261,11 +258,12 @@ export class ClientCore {
 
   /** What the server does not remember across a resume, or never heard. */
   #restate(now: number): void {
-    for (const message of this.#standing.all()) this.#say(message, now);
+    for (const message of this.#standing.again()) this.#say(message, now);
     this.#throttle();
   }
 
   #rewind(offset: number): void {
+    this.#standing.rewind(offset);
     if (this.outgoing.rewind(offset) === null) this.#audioGone(offset);
   }
 
@@ -324,8 +322,7 @@ export class ClientCore {
   // ---- sending ----
 
   #write(id: number, bytes: Uint8Array, now: number): void {
-    const stopping = this.life === 'stopping';
-    const error = stopping ? faults.stopped() : this.outgoing.write(id, bytes, now);
+    const error = this.life === 'stopping' ? faults.stopped() : this.outgoing.write(id, bytes, now);
     if (error !== null) this.#refuse(id, error);
   }
 
@@ -336,10 +333,17 @@ export class ClientCore {
 
   #pump(now: number): void {
     if (this.life === 'ended') return;
+    this.#sayCancels(now);
     const step = this.outgoing.pump(now, this.link);
     for (const message of step.send) this.#send(message, now);
+    this.#sayCancels(now);
     for (const id of step.taken) this.#effects.push({ type: 'write.taken', id });
     for (const { id, error } of step.refused) this.#refuse(id, error);
+  }
+
+  #sayCancels(now: number): void {
+    const sentTo = this.link.up ? this.outgoing.buffer.cursor : -1;
+    for (const message of this.#standing.due(sentTo)) this.#send(message, now);
   }
 
   #refuse(id: number, error: DragomanError): void {

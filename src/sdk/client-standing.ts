@@ -1,6 +1,8 @@
 /**
  * What a client said that must hold across connections: whether it plays speech, and which
- * utterances it gave up. Said again after each resume, because the server may not have heard it.
+ * utterances it gave up. Said again after each resume, because the server may not have heard it; a
+ * cancel only behind the audio that came before it, because one that comes early cuts the utterance
+ * it names where the server's audio ends.
  *
  * Thread: any. Pure. Owns: those facts. Bounds: `CANCELS_MAX` cancels without a result.
  */
@@ -12,16 +14,32 @@ const CANCELS_MAX = 4096;
 export class Standing {
   /** Null: never said anything. */
   #playing: boolean | null = null;
-  readonly #cancels = new Set<number>();
+  readonly #cancels = new Map<number, { readonly offset: number; sent: boolean }>();
 
   playback(active: boolean): ClientToScheduler {
     this.#playing = active;
     return { type: 'playback', active };
   }
 
-  cancel(utterance: number): ClientToScheduler {
-    if (this.#cancels.size < CANCELS_MAX) this.#cancels.add(utterance);
-    return { type: 'cancel', utterance };
+  /** `offset`: the end of the audio so far. `due` says when it may be sent. */
+  cancel(utterance: number, offset: number): void {
+    if (this.#cancels.size < CANCELS_MAX) this.#cancels.set(utterance, { offset, sent: false });
+  }
+
+  /** Cancels to send now that the audio below `sentTo` is on its way. */
+  due(sentTo: number): ClientToScheduler[] {
+    const due: ClientToScheduler[] = [];
+    for (const [utterance, cancel] of this.#cancels) {
+      if (cancel.sent || cancel.offset > sentTo) continue;
+      cancel.sent = true;
+      due.push({ type: 'cancel', utterance });
+    }
+    return due;
+  }
+
+  /** Audio from `offset` on is sent again, and what came behind it. */
+  rewind(offset: number): void {
+    for (const cancel of this.#cancels.values()) if (cancel.offset > offset) cancel.sent = false;
   }
 
   /** The utterance has its result. */
@@ -29,9 +47,9 @@ export class Standing {
     this.#cancels.delete(utterance);
   }
 
-  all(): ClientToScheduler[] {
-    const cancels = [...this.#cancels].map((utterance) => ({ type: 'cancel', utterance }) as const);
-    if (this.#playing === null) return cancels;
-    return [{ type: 'playback', active: this.#playing }, ...cancels];
+  /** What a new connection is told at once; cancels follow by `due`. */
+  again(): ClientToScheduler[] {
+    for (const cancel of this.#cancels.values()) cancel.sent = false;
+    return this.#playing === null ? [] : [{ type: 'playback', active: this.#playing }];
   }
 }

@@ -392,6 +392,22 @@ describe('client core: coming back', () => {
     ]);
   });
 
+  it('a cancel is said again behind the audio it came after, not before', () => {
+    const d = new Driver().open();
+    d.do({ type: 'write', id: 1, bytes: new Uint8Array(100) });
+    d.do({ type: 'finalize', tag: undefined });
+    expect(sent(d.do({ type: 'cancel', utterance: 0 }))).toEqual([
+      { type: 'cancel', utterance: 0 },
+    ]);
+    const kinds = sent(d.resume(40)).map((m) => m.type);
+    expect(kinds).toEqual(['audio', 'finalize', 'cancel']);
+    expect(sent(d.get({ type: 'rewind', audio_offset: 60 })).map((m) => m.type)).toEqual([
+      'audio',
+      'finalize',
+      'cancel',
+    ]);
+  });
+
   it('messages of an old connection are ignored', () => {
     const d = new Driver().open();
     d.resume(0);
