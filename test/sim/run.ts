@@ -23,7 +23,7 @@ import { World, type Owner } from './world.ts';
 /** Twice what the slowest legal run takes: all faults, then deadlines, backoffs and a resume. */
 const STUCK_MS = 150_000;
 /** After the last client has left: late nodes, graces and deadlines pass. */
-const AFTER_MS = 16_000;
+const AFTER_MS = 11_000;
 /** Turns of the microtask queue after a step: the longest chain of promises in the SDK shells. */
 const TURNS = 4;
 const microtasks = Promise.resolve();

@@ -121,7 +121,7 @@ export class SimClient {
           random: this.#random,
           link: { backoffBaseMs: 100, backoffMaxMs: 1000, stallMs: 3000, handshakeMs: 3000 },
           connectMs: 3000,
-          reconnectMs: 55_000,
+          reconnectMs: 22_000,
           replayBytesMax: 65_536,
           resultsMax: 3,
         });

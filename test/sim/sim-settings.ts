@@ -12,7 +12,7 @@ import type { RegistryTiming } from '../../src/registry/registry.ts';
 export const SLABS = 2;
 export const CREDIT_MAX = 64;
 export const INSTANCE_TTL_MS = 1500;
-export const DEADLINE_MS = 12_000;
+export const DEADLINE_MS = 8000;
 
 export const GATEWAY: ConnectionConfig = {
   frameBytesMax: 65_536,
@@ -34,8 +34,8 @@ export const TIMING: RegistryTiming = {
   handbackMs: 200,
   degradedProbeMs: 500,
   serviceDownMs: 2000,
-  jobGraceMs: 20_000,
-  sessionTtlMs: 60_000,
+  jobGraceMs: 10_000,
+  sessionTtlMs: 25_000,
   audioTtlMs: 60_000,
   retryBudget: 1000,
   retryBudgetPerS: 100,

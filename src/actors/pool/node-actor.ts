@@ -264,6 +264,11 @@ export class NodeActor {
       return;
     }
     if (reply.status === 'fenced') {
+      if (reply.incarnation === this.#register?.incarnation) {
+        // The same process, by a connection of its past whose registration came late: ours lives.
+        this.#waitingRegister = true;
+        return;
+      }
       this.#fence(this.#conn, reply.incarnation);
       this.#phase = 'gone';
       return;

@@ -66,3 +66,21 @@ test('node actor: the older connection of this process is fenced', async () => {
   await rig.step('nodeRegister');
   expect(rig.of('node.close')).toMatchObject([{ conn: 90, code: 4409 }]);
 });
+
+test('node actor: a late registration by a connection of its past does not cost a node its place', async () => {
+  const zombie = new HostRig();
+  zombie.handle({ type: 'node.register', conn: 90, nodeId: NODE, register });
+  const rig = new HostRig(zombie.registry, { life: 'b' });
+  await rig.node();
+  // It was sent before, by an instance that then stood still.
+  await zombie.step('nodeRegister');
+  const heartbeat = { type: 'heartbeat' as const, running: [] };
+  rig.handle({ type: 'node.heartbeat', conn: 90, nodeId: NODE, heartbeat });
+  await rig.settle();
+  expect(rig.of('node.close')).toEqual([]);
+  zombie.handle(gone(90));
+  await zombie.settle();
+  rig.handle({ type: 'node.heartbeat', conn: 90, nodeId: NODE, heartbeat });
+  await rig.settle();
+  expect(await rig.registry.nodes(10)).toMatchObject([{ state: 'ready' }]);
+});
