@@ -10,6 +10,7 @@ import type { PoolConfig } from '../../src/actors/pool-config.ts';
 import { PoolHost } from '../../src/actors/pool/pool-host.ts';
 import { PoolRuntime } from '../../src/actors/pool/pool-runtime.ts';
 import { PoolStats } from '../../src/actors/pool/pool-stats.ts';
+import { WakeHeap } from '../../src/actors/wake-heap.ts';
 import { Placement } from '../../src/actors/supervisor/placement.ts';
 import { Presence } from '../../src/actors/supervisor/presence.ts';
 import { Supervisor } from '../../src/actors/supervisor/supervisor.ts';
@@ -147,7 +148,8 @@ export class SimInstance {
       },
     });
     const random = world.dice(owner.name);
-    const env = { config, effects: runtime, random, buffers, stats, log };
+    const later = new WakeHeap<(now: number) => void>();
+    const env = { config, effects: runtime, random, buffers, stats, log, later };
     const cells = thread.index === 0 ? [0] : [];
     const host = new PoolHost(env, cells, world.now);
     this.lives.set(thread, { owner, host, runtime, buffers, stats });

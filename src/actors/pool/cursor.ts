@@ -21,13 +21,13 @@ export class Cursor {
   #segments: Segment[] = [];
   /** What the registry has been told and has confirmed. */
   confirmed: CursorPosition;
-  /** What it should be told next. */
-  #target: CursorPosition;
+  /** What it should be told. */
+  target: CursorPosition;
   underWay = false;
 
   constructor(at: CursorPosition) {
     this.confirmed = at;
-    this.#target = at;
+    this.target = at;
   }
 
   cut(utterance: number, end: number, turnId: number): void {
@@ -40,27 +40,27 @@ export class Cursor {
     while (this.#segments[0]?.safe === true) {
       const s = this.#segments.shift();
       if (s !== undefined) {
-        this.#target = { nextUtterance: s.utterance + 1, audioOffset: s.end, turnId: s.turnId };
+        this.target = { nextUtterance: s.utterance + 1, audioOffset: s.end, turnId: s.turnId };
       }
     }
   }
 
   /** Silence up to here, if nothing before it is still on its way. */
   silence(offset: number): void {
-    if (this.#segments.length > 0 || offset <= this.#target.audioOffset) return;
-    this.#target = { ...this.#target, audioOffset: offset };
+    if (this.#segments.length > 0 || offset <= this.target.audioOffset) return;
+    this.target = { ...this.target, audioOffset: offset };
   }
 
   /** The position to record now; null: nothing new. */
   next(): CursorPosition | null {
-    const t = this.#target;
+    const t = this.target;
     const c = this.confirmed;
     return t.audioOffset > c.audioOffset || t.nextUtterance > c.nextUtterance ? t : null;
   }
 
-  reset(at: CursorPosition): void {
+  /** Goes on from here; what was cut since is not. */
+  jump(at: CursorPosition): void {
     this.#segments = [];
-    this.confirmed = at;
-    this.#target = at;
+    this.target = at;
   }
 }

@@ -1,56 +1,114 @@
 /**
  * The order in which a session's recorded results reach its client: strictly by utterance, or as
- * they come. Holds only what waits for a predecessor; everything recorded is in the registry.
+ * they come. Counts what the client was given, each result once: that is the session's ledger.
+ * Holds only what waits for a predecessor; everything recorded is in the registry.
  *
  * Thread: pool. Pure.
- * Bounds: `inflight-max` results wait at most, as no more utterances are under way.
+ * Bounds: results wait for a predecessor no longer than its job's deadline.
  */
+import type { EndState } from '../../domain/job.ts';
 import { setResultSeq } from '../../protocol/result-frame.ts';
+
+/** A recorded result on its way to the client. */
+export interface Due {
+  readonly seq: number;
+  readonly utterance: number;
+  readonly status: EndState;
+  readonly frame: Uint8Array;
+}
+
+export type Ledger = Record<EndState, number>;
+
+/** What a client has when its session is opened or taken up. */
+export interface Standing {
+  /** The next `result_seq` to give out. */
+  readonly next: number;
+  /** The ends of all results below `countedTo`. */
+  readonly ledger: Ledger;
+  readonly countedTo: number;
+}
+
+/** Numbers that have been seen: all below a mark, and some above it. */
+class Seen {
+  below: number;
+  readonly #above = new Set<number>();
+
+  constructor(below: number) {
+    this.below = below;
+  }
+
+  has(n: number): boolean {
+    return n < this.below || this.#above.has(n);
+  }
+
+  add(n: number): void {
+    this.#above.add(n);
+    while (this.#above.delete(this.below)) this.below += 1;
+  }
+
+  restart(below: number): void {
+    this.#above.clear();
+    this.below = below;
+  }
+}
 
 export class Delivery {
   readonly order: 'strict' | 'relaxed';
-  readonly #waiting = new Map<number, Uint8Array>();
-  /** Next `result_seq` the client expects. */
-  #next: number;
-  /** Relaxed: what has been given out at or above `#next`. */
-  readonly #given = new Set<number>();
+  /** Ends of the utterances whose result the client has been given. */
+  readonly ledger: Ledger;
+  readonly #waiting = new Map<number, Due>();
+  /** Results given out on this connection. */
+  readonly #given: Seen;
+  /** Results in the ledger: after a reconnect some are given out again. */
+  readonly #counted: Seen;
 
-  constructor(order: 'strict' | 'relaxed', next: number) {
+  constructor(order: 'strict' | 'relaxed', at: Standing) {
     this.order = order;
-    this.#next = next;
+    this.ledger = { ...at.ledger };
+    this.#given = new Seen(at.next);
+    this.#counted = new Seen(at.countedTo);
   }
 
   /** Last `result_seq` below which everything has been given out. */
   get deliveredSeq(): number {
-    return this.#next - 1;
+    return this.#given.below - 1;
   }
 
-  get waiting(): number {
-    return this.#waiting.size;
+  /** Recorded, and not given out for want of a predecessor. */
+  get waiting(): Iterable<Due> {
+    return this.#waiting.values();
   }
 
   /** A recorded result; returns what may go to the client now, in order. */
-  add(seq: number, frame: Uint8Array): Uint8Array[] {
-    if (seq < this.#next || this.#given.has(seq) || this.#waiting.has(seq)) return [];
-    setResultSeq(frame, seq);
-    if (this.order === 'relaxed') {
-      this.#given.add(seq);
-      while (this.#given.delete(this.#next)) this.#next += 1;
-      return [frame];
+  add(due: Due): Due[] {
+    const { seq } = due;
+    if (this.#waiting.has(seq)) return [];
+    if (this.#given.has(seq)) {
+      this.#count(due);
+      return [];
     }
-    this.#waiting.set(seq, frame);
-    return this.#ready();
+    setResultSeq(due.frame, seq);
+    if (this.order === 'relaxed') return [this.#give(due)];
+    this.#waiting.set(seq, due);
+    const out: Due[] = [];
+    for (;;) {
+      const next = this.#waiting.get(this.#given.below);
+      if (next === undefined) return out;
+      this.#waiting.delete(next.seq);
+      out.push(this.#give(next));
+    }
   }
 
-  #ready(): Uint8Array[] {
-    const out: Uint8Array[] = [];
-    for (;;) {
-      const frame = this.#waiting.get(this.#next);
-      if (frame === undefined) return out;
-      this.#waiting.delete(this.#next);
-      this.#next += 1;
-      out.push(frame);
-    }
+  #give(due: Due): Due {
+    this.#given.add(due.seq);
+    this.#count(due);
+    return due;
+  }
+
+  #count(due: Due): void {
+    if (this.#counted.has(due.seq)) return;
+    this.#counted.add(due.seq);
+    this.ledger[due.status] += 1;
   }
 
   /** The client is away: what is recorded will be read from the registry when it is back. */
@@ -58,10 +116,9 @@ export class Delivery {
     this.#waiting.clear();
   }
 
-  /** The client is back and has everything up to `seq`. */
-  restart(seq: number): void {
+  /** The client is back and has everything below `next`. */
+  restart(next: number): void {
     this.#waiting.clear();
-    this.#given.clear();
-    this.#next = seq + 1;
+    this.#given.restart(next);
   }
 }

@@ -27,11 +27,29 @@ import type {
   Rescue,
 } from '../../registry/registry.ts';
 import { DispatchLoop } from './dispatch-loop.ts';
-import type { PoolEnv } from './pool-env.ts';
+import { RETRY_MS, type PoolEnv } from './pool-env.ts';
 import { newUtterance, timings, type Utterance } from './utterance.ts';
 
 /** A submit that Redis took without its audio is repeated; more than this is a sick Redis. */
 const SUBMIT_TRIES_MAX = 3;
+
+/** Stands for the details of a job that is lost. */
+const NOTHING_KNOWN: JobMeta = {
+  src: '',
+  tgt: '',
+  audio: { encoding: 'pcm_s16le', sample_rate: 16_000, channels: 1 },
+  duration_ms: 0,
+  reason: 'stop',
+  turn_id: 0,
+  partials: false,
+  trace_id: '',
+  start_ms: 0,
+  end_ms: 0,
+};
+
+const SWEEP_MS = 1000;
+/** Beyond its deadline a job is ended by whoever finds it first; this is well after that. */
+const ORPHAN_GRACE_MS = 5000;
 
 export interface EndOf {
   readonly status: EndState;
@@ -44,6 +62,8 @@ export interface EndOf {
 
 /** How the desk tells the session's side of the story. */
 export interface DeskEvents {
+  /** The registry has answered its submit, for good. */
+  submitted(u: Utterance, now: number): void;
   created(u: Utterance, now: number): void;
   /** Another owner of the session cut this utterance differently; the registry's version counts. */
   otherCut(u: Utterance, audioEnd: number, now: number): void;
@@ -56,6 +76,8 @@ export interface DeskEvents {
   /** The registry lost the session. True: `again` is called once it is there again. */
   sessionMissing(u: Utterance, again: () => void): boolean;
   saturated(u: Utterance): void;
+  /** Its session is here. */
+  isHere(u: Utterance): boolean;
 }
 
 export interface SubmitExtras {
@@ -71,6 +93,7 @@ export class JobDesk {
   readonly #env: PoolEnv;
   readonly #events: DeskEvents;
   readonly #jobs = new Map<JobId, Utterance>();
+  #sweepAt = 0;
 
   constructor(pool: PoolKey, env: PoolEnv, events: DeskEvents) {
     this.pool = pool;
@@ -116,10 +139,11 @@ export class JobDesk {
     u.submitting = true;
     this.loop.cell(u.cell).submit.add(spec, (reply, at) => {
       u.submitting = false;
-      if (u.state === 'recording') this.#dropBuffer(u);
       const next = u.next;
       u.next = null;
+      if (u.state === 'recording') this.#dropBuffer(u);
       this.#submitted(u, x, reply, at, tries);
+      if (!u.submitting) this.#events.submitted(u, at);
       // Handed over meanwhile; the reply to a repeat may have said so already.
       if (next !== null && !u.sending && u.attempt === next.attempt) this.#hand(u, next, at);
     });
@@ -170,15 +194,19 @@ export class JobDesk {
   }
 
   #exists(u: Utterance, r: JobSubmitReply & { status: 'exists' }, now: number): void {
-    const same = r.audioEnd === u.audioEnd;
+    if (r.audioEnd !== u.audioEnd) {
+      u.created = true;
+      u.completeLater?.(now);
+      this.left(u);
+      this.#events.otherCut(u, r.audioEnd, now);
+      return;
+    }
     this.#created(u, now);
-    if (!same) this.#events.otherCut(u, r.audioEnd, now);
     if (u.state === 'recording') return;
     if (r.assignment !== undefined) this.assign(r.assignment, now);
     else if (r.state === 'queued') this.#waits(u, undefined);
     else if (isEnded(r.state)) {
-      this.#release(u);
-      this.#env.stats.ends[r.status === 'exists' && isEnded(r.state) ? r.state : 'failed'] += 1;
+      this.left(u);
       this.#events.recordedElsewhere(u, now);
     } else if (u.state === 'new') u.state = 'running';
   }
@@ -200,8 +228,8 @@ export class JobDesk {
   assign(a: Assignment, now: number): void {
     const u = this.#jobs.get(a.jobId);
     if (u === undefined) {
-      this.#adoptFromRegistry(a.jobId, true, now, (found) => {
-        this.#hand(found, a, now);
+      this.#adoptFromRegistry(a.jobId, true, (found, at) => {
+        this.#hand(found, a, at);
       });
       return;
     }
@@ -324,7 +352,7 @@ export class JobDesk {
   result(ref: AttemptRef, end: EndOf, now: number): void {
     const u = this.#jobs.get(ref.jobId);
     if (u === undefined) {
-      this.#adoptFromRegistry(ref.jobId, false, now, (found, at) => {
+      this.#adoptFromRegistry(ref.jobId, false, (found, at) => {
         this.end(found, at, end);
       });
       return;
@@ -361,7 +389,7 @@ export class JobDesk {
     if (r.status === 'reassigned') this.assign(r.assignment, now);
     const u = this.#jobs.get(ref.jobId);
     if (u === undefined) {
-      if (r.status === 'exhausted') this.#exhaustedOrphan(ref.jobId, now);
+      if (r.status === 'exhausted') this.#exhaustedOrphan(ref.jobId);
       return;
     }
     if (r.status === 'queued') this.#backToQueue(u, now);
@@ -380,6 +408,11 @@ export class JobDesk {
 
   #backToQueue(u: Utterance, now: number): void {
     if (u.state === 'recording' || u.state === 'queued') return;
+    if (!this.#events.isHere(u)) {
+      // An orphan: whoever frees a slot for it learns of it.
+      this.left(u);
+      return;
+    }
     u.state = 'queued';
     u.assignedAt = now;
     this.#events.queued(u, undefined);
@@ -391,8 +424,8 @@ export class JobDesk {
     this.end(u, now, { status: 'failed', error });
   }
 
-  #exhaustedOrphan(jobId: JobId, now: number): void {
-    this.#adoptFromRegistry(jobId, false, now, (u, at) => {
+  #exhaustedOrphan(jobId: JobId): void {
+    this.#adoptFromRegistry(jobId, false, (u, at) => {
       this.#exhausted(u, at);
     });
   }
@@ -416,7 +449,7 @@ export class JobDesk {
       else this.expire(found, r.noNode, at);
     };
     if (u !== undefined) over(u, now);
-    else this.#adoptFromRegistry(r.jobId, false, now, over);
+    else this.#adoptFromRegistry(r.jobId, false, over);
   }
 
   expire(u: Utterance, noNode: boolean, now: number): void {
@@ -471,6 +504,7 @@ export class JobDesk {
       if (reply.status === 'appended') this.#events.recorded(u, end.status, reply.seq, frame, now);
       else if (!missing) this.#events.recordedElsewhere(u, now);
       if (u.created) this.#complete(u, end, now);
+      else if (u.submittedAt === 0) this.#over(u, end.status);
       else
         u.completeLater = (at) => {
           this.#complete(u, end, at);
@@ -488,31 +522,44 @@ export class JobDesk {
       ...(u.sentAt > 0 && end.attempt !== undefined ? { nodeMs: Math.round(now - u.sentAt) } : {}),
     };
     this.loop.cell(u.cell).complete.add(item, (r) => {
-      if (this.#jobs.get(u.jobId) === u) this.#jobs.delete(u.jobId);
-      this.#env.stats.ends[end.status] += 1;
+      this.#over(u, end.status);
       for (const c of r.cancels) this.#tellCancel(c, c.nodeId, end.status);
       this.#handOn(r.handed);
       if (r.recovered !== undefined) this.#tellState(r.recovered, 'ready', 'its probe succeeded');
     });
   }
 
-  /** The session was never opened: its utterances were never accepted by anyone. */
-  abandon(u: Utterance): void {
-    this.#release(u);
-    this.#env.stats.ends.failed += 1;
+  /** Nothing is left to do for it. */
+  #over(u: Utterance, state: EndState): void {
+    this.#forget(u);
+    this.#env.stats.ends[state] += 1;
   }
 
-  /** Its end was recorded by someone else. */
+  /** Others have ended it, or will; unless we are at it ourselves. */
   left(u: Utterance): void {
+    if (u.state === 'recording') return;
     this.#release(u);
     this.#env.stats.ends.left += 1;
   }
 
+  /** Orphans that others must have ended by now: nobody tells this desk. */
+  sweep(now: number): void {
+    if (now < this.#sweepAt) return;
+    this.#sweepAt = now + SWEEP_MS;
+    for (const u of this.#jobs.values()) {
+      if (now >= u.overdueAt + ORPHAN_GRACE_MS && !this.#events.isHere(u)) this.left(u);
+    }
+  }
+
   /** This desk forgets the utterance without an end of its own. */
   #release(u: Utterance): void {
-    this.#dropBuffer(u);
+    if (!u.submitting) this.#dropBuffer(u);
     u.state = 'recording';
-    this.#jobs.delete(u.jobId);
+    this.#forget(u);
+  }
+
+  #forget(u: Utterance): void {
+    if (this.#jobs.get(u.jobId) === u) this.#jobs.delete(u.jobId);
   }
 
   #dropBuffer(u: Utterance): void {
@@ -538,19 +585,23 @@ export class JobDesk {
     });
   }
 
-  /** Job details from the registry, for a job nobody here knows. Ended or unknown ones: nothing. */
+  /**
+   * Job details from the registry, for a job nobody here knows. Ended or unknown ones: nothing. What
+   * a node has answered is not thrown away because Redis is away: it is asked again.
+   */
   #adoptFromRegistry(
     jobId: JobId,
     withAudio: boolean,
-    asked: number,
     then: (u: Utterance, now: number) => void,
   ): void {
     this.#env.effects.call('jobFetch', { jobId, withAudio }, (o, now) => {
       const known = this.#jobs.get(jobId);
       if (known !== undefined) then(known, now);
-      else if (o.ok && o.value !== null && !isEnded(o.value.state)) {
-        then(this.adopt(o.value, asked), now);
-      }
+      else if (!o.ok) {
+        this.#env.later.set(now + RETRY_MS, () => {
+          this.#adoptFromRegistry(jobId, withAudio, then);
+        });
+      } else if (o.value !== null && !isEnded(o.value.state)) then(this.adopt(o.value, now), now);
     });
   }
 
@@ -578,6 +629,18 @@ export class JobDesk {
     u.nodeId = last?.nodeId;
     u.state = record.state === 'queued' ? 'queued' : 'running';
     this.#jobs.set(u.jobId, u);
+    return u;
+  }
+
+  /** An accepted utterance that no job is at work on any more: it ends here. */
+  endLost(jobId: JobId, now: number): Utterance {
+    const audio = { start: 0, end: 0, buffer: null, dataStart: 0 };
+    const u = newUtterance(jobId, NOTHING_KNOWN, audio, { now, overdueAt: Infinity });
+    u.created = true;
+    this.#env.stats.accepted += 1;
+    this.#jobs.set(jobId, u);
+    const error = errorBody('internal', 'the registry lost the job');
+    this.end(u, now, { status: 'failed', error });
     return u;
   }
 }

@@ -1,14 +1,20 @@
 /**
- * What the actors of one thread share: settings, chance, buffers, counters and their effects.
+ * What the actors of one thread share: settings, chance, buffers, counters, what is to be tried
+ * again, and their effects.
  *
- * Thread: pool.
+ * Thread: pool. Bounds: `later` holds one entry a take-up, and one a job that a node spoke of while
+ * Redis was away (≤ slots).
  */
 import type { BufferPool } from '../../audio/utterance-buffer.ts';
 import type { Logger } from '../../platform/logger.ts';
 import type { Random } from '../../platform/random.ts';
 import type { Effects } from '../effects.ts';
 import type { PoolConfig } from '../pool-config.ts';
+import type { WakeHeap } from '../wake-heap.ts';
 import type { PoolStats } from './pool-stats.ts';
+
+/** A Redis that failed is asked again after this long. */
+export const RETRY_MS = 500;
 
 export interface PoolEnv {
   readonly config: PoolConfig;
@@ -17,4 +23,5 @@ export interface PoolEnv {
   readonly buffers: BufferPool;
   readonly stats: PoolStats;
   readonly log: Logger;
+  readonly later: WakeHeap<(now: number) => void>;
 }

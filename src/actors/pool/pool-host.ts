@@ -13,13 +13,13 @@ import { Janitor } from './janitor.ts';
 import { NodeActor } from './node-actor.ts';
 import { PoolActor } from './pool-actor.ts';
 import type { PoolEnv } from './pool-env.ts';
-import type { Session } from './session.ts';
+import type { AudioSink } from './sessions.ts';
 
 export class PoolHost {
   readonly #env: PoolEnv;
   readonly #pools = new Map<PoolKey, PoolActor>();
   readonly #nodes = new Map<NodeId, NodeActor>();
-  readonly #conns = new Map<ConnId, Session>();
+  readonly #conns = new Map<ConnId, AudioSink>();
   readonly #janitor: Janitor;
   /** Slabs read but not given back yet: more audio is held than allowed. */
   readonly #heldSlabs: ArrayBuffer[] = [];
@@ -33,9 +33,9 @@ export class PoolHost {
   #pool(key: PoolKey): PoolActor {
     let actor = this.#pools.get(key);
     if (actor === undefined) {
-      actor = new PoolActor(key, this.#env, (conn, session) => {
-        if (session === null) this.#conns.delete(conn);
-        else this.#conns.set(conn, session);
+      actor = new PoolActor(key, this.#env, (conn, sink) => {
+        if (sink === null) this.#conns.delete(conn);
+        else this.#conns.set(conn, sink);
       });
       this.#pools.set(key, actor);
     }
@@ -67,10 +67,10 @@ export class PoolHost {
         this.#pool(poolOfSession(m.session)).open(m, now);
         return;
       case 'session.resume':
-        this.#pool(poolOfSession(m.session)).resume(m);
+        this.#pool(poolOfSession(m.session)).resume(m, now);
         return;
       case 'session.adopt':
-        this.#pool(poolOfSession(m.session)).adopt(m);
+        this.#pool(poolOfSession(m.session)).adopt(m, now);
         return;
       case 'client.message':
         this.#pool(poolOfSession(m.session)).control(m, now);
@@ -173,7 +173,7 @@ export class PoolHost {
 
   /** When `wake` has something to do; infinity never happens, the janitor always has. */
   get wakeAt(): number {
-    let at = this.#janitor.wakeAt;
+    let at = Math.min(this.#janitor.wakeAt, this.#env.later.nextAt ?? Infinity);
     for (const pool of this.#pools.values()) at = Math.min(at, pool.wakeAt ?? at);
     for (const node of this.#nodes.values()) at = Math.min(at, node.retryAt ?? at);
     return at;
@@ -181,6 +181,8 @@ export class PoolHost {
 
   wake(now: number): void {
     this.#janitor.wake(now);
+    const { later } = this.#env;
+    for (let fn = later.due(now); fn !== undefined; fn = later.due(now)) fn(now);
     for (const pool of this.#pools.values()) pool.wake(now);
     for (const [id, node] of this.#nodes) {
       node.wake(now);

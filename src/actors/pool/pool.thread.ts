@@ -17,6 +17,7 @@ import type { ThreadStats } from '../../protocol/supervisor-pool.ts';
 import { createRedisRegistry } from '../../registry/redis-registry.ts';
 import type { RegistryTiming } from '../../registry/registry.ts';
 import type { PoolConfig } from '../pool-config.ts';
+import { WakeHeap } from '../wake-heap.ts';
 import { PoolHost } from './pool-host.ts';
 import { PoolRuntime } from './pool-runtime.ts';
 import { LatencyHistogram, PoolStats } from './pool-stats.ts';
@@ -83,6 +84,7 @@ export default async function poolThread(task: PoolThreadTask): Promise<void> {
       buffers,
       stats,
       log,
+      later: new WakeHeap<(now: number) => void>(),
     };
     const host = new PoolHost(env, task.cells, systemClock.monoMs());
     const report = () => {

@@ -4,7 +4,10 @@
  * Thread: pool. Pure.
  */
 import { bytesPerMsMax } from '../../audio/format.ts';
+import type { SessionId } from '../../domain/ids.ts';
 import type { Start } from '../../protocol/client-wire.ts';
+import type { JobMeta } from '../../protocol/job-frame.ts';
+import type { Cut } from './audio-intake.ts';
 import type { SegmenterConfig } from './segmenter.ts';
 import type { PoolConfig } from '../pool-config.ts';
 
@@ -31,5 +34,25 @@ export function segmenterConfig(start: Start, config: PoolConfig): SegmenterConf
       UTTERANCE_BYTES_MAX,
       Math.ceil(bytesPerMsMax(start.audio) * maxUtteranceMs) + 4096,
     ),
+  };
+}
+
+/** What is kept of an utterance so that anyone can write its `job` message and its result. */
+export function jobMeta(start: Start, session: SessionId, c: Cut): JobMeta {
+  return {
+    src: start.src,
+    tgt: start.tgt,
+    auto_langs: start.auto_langs,
+    audio: start.audio,
+    duration_ms: c.endMs - c.startMs,
+    reason: c.reason,
+    turn_id: c.turnId,
+    partials: start.partials ?? false,
+    pipeline: start.pipeline,
+    features: start.features,
+    metadata: start.metadata,
+    trace_id: start.trace_id ?? session,
+    start_ms: c.startMs,
+    end_ms: c.endMs,
   };
 }

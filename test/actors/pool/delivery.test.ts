@@ -1,9 +1,20 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Cursor } from '../../../src/actors/pool/cursor.ts';
-import { Delivery } from '../../../src/actors/pool/delivery.ts';
+import { Delivery, type Standing } from '../../../src/actors/pool/delivery.ts';
+import { NEW } from '../../../src/actors/pool/standing.ts';
+import type { EndState } from '../../../src/domain/job.ts';
 import { packResult, resultSeqOf } from '../../../src/protocol/result-frame.ts';
 
+const due = (seq: number, status: EndState = 'ok') => ({
+  seq,
+  utterance: seq,
+  status,
+  frame: frame(seq),
+});
+const at = (next: number): Standing => ({ ...NEW, next, countedTo: next });
+const seqs = (given: readonly { readonly frame: Uint8Array }[]) =>
+  given.map((g) => resultSeqOf(g.frame));
 const frame = (utterance: number) =>
   packResult(
     {
@@ -26,17 +37,17 @@ const permutation = (n: number) =>
 test('delivery: strict gives every result once, in order, each as soon as those before it are there', () => {
   fc.assert(
     fc.property(permutation(12), fc.nat(5), (order, first) => {
-      const delivery = new Delivery('strict', first);
+      const delivery = new Delivery('strict', at(first));
       const seen = new Set<number>();
       const out: number[] = [];
       for (const n of order) {
         seen.add(n);
-        out.push(...delivery.add(first + n, frame(n)).map(resultSeqOf));
-        let due = 0;
-        while (seen.has(due)) due += 1;
-        expect(out).toEqual(Array.from({ length: due }, (_, i) => first + i));
-        expect(delivery.deliveredSeq).toBe(first + due - 1);
-        expect(delivery.waiting).toBe(seen.size - due);
+        out.push(...seqs(delivery.add(due(first + n))));
+        let given = 0;
+        while (seen.has(given)) given += 1;
+        expect(out).toEqual(Array.from({ length: given }, (_, i) => first + i));
+        expect(delivery.deliveredSeq).toBe(first + given - 1);
+        expect([...delivery.waiting]).toHaveLength(seen.size - given);
       }
     }),
   );
@@ -45,46 +56,63 @@ test('delivery: strict gives every result once, in order, each as soon as those 
 test('delivery: relaxed gives every result at once; deliveredSeq waits for the gaps', () => {
   fc.assert(
     fc.property(permutation(12), (order) => {
-      const delivery = new Delivery('relaxed', 0);
+      const delivery = new Delivery('relaxed', at(0));
       const seen = new Set<number>();
       for (const n of order) {
         seen.add(n);
-        expect(delivery.add(n, frame(n)).map(resultSeqOf)).toEqual([n]);
-        let due = 0;
-        while (seen.has(due)) due += 1;
-        expect(delivery.deliveredSeq).toBe(due - 1);
+        expect(seqs(delivery.add(due(n)))).toEqual([n]);
+        let given = 0;
+        while (seen.has(given)) given += 1;
+        expect(delivery.deliveredSeq).toBe(given - 1);
       }
-      expect(delivery.waiting).toBe(0);
+      expect([...delivery.waiting]).toEqual([]);
     }),
   );
 });
 
 test.each(['strict', 'relaxed'] as const)('delivery: %s never gives a result twice', (order) => {
-  const delivery = new Delivery(order, 0);
-  delivery.add(0, frame(0));
-  delivery.add(2, frame(2));
-  expect([0, 2].map((seq) => delivery.add(seq, frame(seq)))).toEqual([[], []]);
-  delivery.add(1, frame(1));
-  expect([0, 1, 2].map((seq) => delivery.add(seq, frame(seq)))).toEqual([[], [], []]);
+  const delivery = new Delivery(order, at(0));
+  delivery.add(due(0));
+  delivery.add(due(2));
+  expect([0, 2].map((seq) => delivery.add(due(seq)))).toEqual([[], []]);
+  delivery.add(due(1));
+  expect([0, 1, 2].map((seq) => delivery.add(due(seq)))).toEqual([[], [], []]);
+});
+
+test('delivery: the ledger counts each result once, however often it is given', () => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom('strict', 'relaxed'),
+      permutation(12),
+      fc.nat(11),
+      (order, p, k) => {
+        const delivery = new Delivery(order, at(0));
+        for (const n of p) delivery.add(due(n, n % 2 === 0 ? 'ok' : 'failed'));
+        delivery.restart(k);
+        for (const n of p) delivery.add(due(n, n % 2 === 0 ? 'ok' : 'failed'));
+        expect(delivery.ledger).toMatchObject({ ok: 6, failed: 6 });
+      },
+    ),
+  );
 });
 
 test('delivery: after a restart results follow from the one after what the client has', () => {
-  const delivery = new Delivery('strict', 0);
-  delivery.add(0, frame(0));
-  delivery.add(2, frame(2));
-  delivery.restart(-1);
-  expect(delivery.add(2, frame(2))).toEqual([]);
-  expect(delivery.add(0, frame(0)).map(resultSeqOf)).toEqual([0]);
-  expect(delivery.add(1, frame(1)).map(resultSeqOf)).toEqual([1, 2]);
+  const delivery = new Delivery('strict', at(0));
+  delivery.add(due(0));
+  delivery.add(due(2));
+  delivery.restart(0);
+  expect(delivery.add(due(2))).toEqual([]);
+  expect(seqs(delivery.add(due(0)))).toEqual([0]);
+  expect(seqs(delivery.add(due(1)))).toEqual([1, 2]);
 });
 
 test('delivery: what waited when the client went away is forgotten and may be added again', () => {
-  const delivery = new Delivery('strict', 0);
-  delivery.add(1, frame(1));
+  const delivery = new Delivery('strict', at(0));
+  delivery.add(due(1));
   delivery.forget();
-  expect([delivery.waiting, delivery.deliveredSeq]).toEqual([0, -1]);
-  expect(delivery.add(0, frame(0)).map(resultSeqOf)).toEqual([0]);
-  expect(delivery.add(1, frame(1)).map(resultSeqOf)).toEqual([1]);
+  expect([[...delivery.waiting], delivery.deliveredSeq]).toEqual([[], -1]);
+  expect(seqs(delivery.add(due(0)))).toEqual([0]);
+  expect(seqs(delivery.add(due(1)))).toEqual([1]);
 });
 
 const START = { nextUtterance: 0, audioOffset: 0, turnId: 0 };
@@ -127,7 +155,13 @@ test('cursor: what is confirmed need not be told again', () => {
   cursor.safe(0);
   cursor.confirmed = cursor.next()!;
   expect(cursor.next()).toBeNull();
-  cursor.reset({ nextUtterance: 5, audioOffset: 900, turnId: 2 });
+});
+
+test('cursor: a jump forgets what was cut, and is told', () => {
+  const cursor = new Cursor(START);
+  cursor.cut(0, 100, 0);
+  const at = { nextUtterance: 5, audioOffset: 900, turnId: 2 };
+  cursor.jump(at);
   cursor.silence(800);
-  expect(cursor.next()).toBeNull();
+  expect(cursor.next()).toEqual(at);
 });

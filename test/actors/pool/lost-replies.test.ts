@@ -7,10 +7,10 @@ test('lost replies: a job handed over while its submit is to be repeated keeps i
   await rig.open(1);
   rig.say(1, 0);
   // Created and queued, which nobody here knows; then a node comes and takes it.
-  await rig.step('jobSubmit', true);
+  await rig.lose('jobSubmit');
   await rig.node();
   expect(rig.of('job.send')).toEqual([]);
-  rig.pass(100);
+  await rig.pass(100);
   await rig.settle();
   expect(rig.of('job.send')).toHaveLength(1);
   expect(rig.of('job.send')[0]?.buffer.byteLength).toBeGreaterThan(6400);
@@ -26,13 +26,13 @@ test('lost replies: a resume that may have happened does not make a session fenc
   await rig.open(1);
   const token = rig.token();
   rig.resume(2, token);
-  await rig.step('sessionResume', true);
+  await rig.lose('sessionResume');
   expect(rig.told(2)).toEqual(['refused: registry_unavailable']);
   // Its epoch is the one before the resume now.
   rig.say(1, 0);
   await rig.step('jobSubmit');
   await rig.step('sessionAdvance');
-  rig.pass(1000);
+  await rig.pass(1000);
   await rig.settle();
   expect(rig.told(1)).toContain('ack');
   expect(rig.of('session.closed')).toEqual([]);
@@ -58,8 +58,8 @@ test('lost replies: a node is told its state although the heartbeat that changed
     nodeId,
     heartbeat: { type: 'heartbeat', running: [] },
   });
-  await rig.step('nodeHeartbeat', true);
-  rig.pass(300);
+  await rig.lose('nodeHeartbeat');
+  await rig.pass(300);
   await rig.settle();
   const states = rig.of('node.send').filter((m) => m.message.type === 'state');
   expect(states).toMatchObject([{ message: { state: 'ready' } }]);

@@ -20,7 +20,7 @@ test('node actor: a departure is confirmed once the registry has it, and not bef
 test('node actor: of several departures after a restart each is told, whichever the registry knows', async () => {
   const before = new HostRig();
   await before.node();
-  const rig = new HostRig(before.registry);
+  const rig = new HostRig({ after: before });
   // Connection 90 is registered; the register of 91 died with the thread.
   rig.handle(adopt(90), gone(90), adopt(91), gone(91));
   await rig.settle();
@@ -40,7 +40,7 @@ test('node actor: a former life of the same instance id has other names for its 
   await before.node();
   before.handle(gone(90));
   // The process ended before the registry was told; the next one numbers connections from the start.
-  const rig = new HostRig(before.registry, { life: 'b' });
+  const rig = new HostRig({ after: before, config: { life: 'b' } });
   rig.handle({ type: 'node.register', conn: 90, nodeId: NODE, register });
   await rig.step('nodeRegister');
   // A late cleanup by the former life: it means its own connection 90.
@@ -51,7 +51,7 @@ test('node actor: a former life of the same instance id has other names for its 
 test('node actor: what the registry holds of a former life fences nobody here', async () => {
   const before = new HostRig();
   await before.node();
-  const rig = new HostRig(before.registry, { life: 'b' });
+  const rig = new HostRig({ after: before, config: { life: 'b' } });
   // Connection 90 is another node's by now.
   rig.handle({ type: 'node.register', conn: 91, nodeId: NODE, register });
   await rig.step('nodeRegister');
@@ -70,7 +70,7 @@ test('node actor: the older connection of this process is fenced', async () => {
 test('node actor: a late registration by a connection of its past does not cost a node its place', async () => {
   const zombie = new HostRig();
   zombie.handle({ type: 'node.register', conn: 90, nodeId: NODE, register });
-  const rig = new HostRig(zombie.registry, { life: 'b' });
+  const rig = new HostRig({ after: zombie, config: { life: 'b' } });
   await rig.node();
   // It was sent before, by an instance that then stood still.
   await zombie.step('nodeRegister');

@@ -78,7 +78,7 @@ test('pool host: a job that ends while its session is being taken up is delivere
   await before.settle();
   const token = before.token();
   // Another life of the thread: it has the registry and nothing else.
-  const rig = new HostRig(before.registry);
+  const rig = new HostRig({ after: before });
   rig.resume(2, token);
   await rig.step('sessionResume');
   expect(rig.ops).toEqual(['jobFetch']);
@@ -148,7 +148,7 @@ test('pool host: a result recorded while its session is taken up, its job not en
   await before.open(1);
   before.say(1, 0);
   await before.settle();
-  const rig = new HostRig(before.registry);
+  const rig = new HostRig({ after: before });
   rig.resume(2, before.token());
   // The node reports to the new life before the session is there: the job is an orphan's.
   rig.result(0);
@@ -168,7 +168,7 @@ test('pool host: a result recorded after the take-over was read and before the c
   before.say(1, 0);
   before.say(1, 6400);
   await before.settle();
-  const rig = new HostRig(before.registry);
+  const rig = new HostRig({ after: before });
   rig.resume(2, before.token());
   await rig.step('sessionResume');
   // Beyond the cursor there is nothing; then one read for each of the two.
@@ -188,7 +188,7 @@ test('pool host: an owner that reads results back after another has the session 
   await late.open(1);
   late.say(1, 0);
   await late.settle();
-  const owner = new HostRig(late.registry, { instanceId: 'i2' as InstanceId });
+  const owner = new HostRig({ after: late, config: { instanceId: 'i2' as InstanceId } });
   owner.resume(2, late.token());
   await owner.settle();
   owner.result(0);

@@ -1,0 +1,206 @@
+/**
+ * What a session hears of its client: frames in order and without holes, pauses between them, how
+ * much may come, and what to do about audio that was lost here.
+ *
+ * Thread: pool. Owns: the intake, the times of frames.
+ * Bounds: ≤ inflight-max utterances without a result and the thread's bound of audio bytes; then the
+ * client is held.
+ */
+import { blockBytes } from '../../audio/format.ts';
+import { errorBody } from '../../domain/errors.ts';
+import { AudioIntake, type IntakeEvents, type IntakePosition } from './audio-intake.ts';
+import type { ClientLink } from './client-link.ts';
+import type { PoolEnv } from './pool-env.ts';
+import { segmenterConfig, type SessionConfig } from './session-config.ts';
+
+/** How long a client is asked to pause when the session has all it may have under way. */
+export const SLOW_DOWN_MS = 500;
+/** Held for long, the client goes on when a quarter is done: not with every single result. */
+const RELEASE_AT = 0.75;
+/** 32 kbit/s, for how long a frame lasts that has just come; its packets tell the session's time. */
+const OPUS_BYTES_PER_S = 4000;
+
+export class ClientAudio {
+  readonly intake: AudioIntake;
+  readonly #env: PoolEnv;
+  readonly #config: SessionConfig;
+  readonly #link: ClientLink;
+  readonly #wake: (at: number) => void;
+  #lastFrameAt: number;
+  #lastFrameMs = 0;
+  /** When the pause that an absence of frames makes is looked for. */
+  #pauseAt = Infinity;
+  #held = false;
+  #gapTold = false;
+  /** End of the last frame on this connection: where a control message that follows it belongs. */
+  #saidTo: number;
+  /** A client without `replay` is taken up again wherever its next frame is. */
+  #resync = false;
+
+  constructor(
+    at: { config: SessionConfig; position: IntakePosition; headroom: number; now: number },
+    env: PoolEnv,
+    link: ClientLink,
+    events: IntakeEvents,
+    wake: (at: number) => void,
+  ) {
+    this.#env = env;
+    this.#config = at.config;
+    this.#link = link;
+    this.#wake = wake;
+    this.#lastFrameAt = at.now;
+    const { start } = at.config;
+    const segmenter = segmenterConfig(start, env.config);
+    const { headroom, position } = at;
+    this.#saidTo = position.offset;
+    this.intake = new AudioIntake(start.audio, segmenter, headroom, env.buffers, position, events);
+  }
+
+  get replays(): boolean {
+    return this.#config.start.replay === true;
+  }
+
+  /**
+   * Where the client was in its stream when it said what comes now: `here` at the end of what is
+   * held; `behind` when it repeats what is held already; `ahead` when audio before it was lost here,
+   * which it is about to send again, and what followed it too.
+   */
+  get place(): 'here' | 'behind' | 'ahead' {
+    const { received } = this.intake;
+    return this.#saidTo === received ? 'here' : this.#saidTo < received ? 'behind' : 'ahead';
+  }
+
+  get saidTo(): number {
+    return this.#saidTo;
+  }
+
+  /** False: some audio before it is missing, and the client has been told. */
+  frame(offset: number, bytes: Uint8Array, now: number): boolean {
+    this.#saidTo = offset + bytes.length;
+    if (this.#resync) this.#goOnAt(offset);
+    this.#pauseBefore(now);
+    const before = this.intake.received;
+    if (this.intake.accept(offset, bytes) === 'gap') {
+      this.#gap(offset);
+      return false;
+    }
+    this.#gapTold = false;
+    this.#env.stats.audioInBytes += this.intake.received - before;
+    this.#lastFrameAt = now;
+    this.#lastFrameMs = Math.min(1000, (bytes.length * 1000) / this.#bytesPerS());
+    this.#armPause();
+    return true;
+  }
+
+  #bytesPerS(): number {
+    const f = this.#config.start.audio;
+    return f.encoding === 'opus' ? OPUS_BYTES_PER_S : f.sample_rate * blockBytes(f);
+  }
+
+  #gap(offset: number): void {
+    if (this.#gapTold) return;
+    this.#gapTold = true;
+    const expected = this.intake.received;
+    const details = { expected_offset: expected, offset };
+    const text = `audio from ${expected} to ${offset} is missing`;
+    this.#link.error(errorBody('audio_gap', text, { details }));
+  }
+
+  /** Another connection carries the client. */
+  bind(inFlight: number, now: number): void {
+    this.#lastFrameAt = now;
+    this.#held = false;
+    this.#gapTold = false;
+    this.#saidTo = this.intake.received;
+    this.hold(inFlight, now);
+    this.#armPause();
+  }
+
+  playback(active: boolean, now: number): void {
+    this.intake.playback = active;
+    if (!active) this.#lastFrameAt = now;
+    this.#armPause();
+  }
+
+  // --- audio that was lost here ----------------------------------------------------------------
+
+  /** What was held in memory above the durable offset is lost: ask for it, or say so. */
+  rewind(receivedTo: number): void {
+    this.#saidTo = Math.max(this.#saidTo, receivedTo);
+    // What is on its way is known to be missing.
+    this.#gapTold = true;
+    if (this.replays) {
+      this.#link.send({ type: 'rewind', audio_offset: this.intake.received });
+      return;
+    }
+    // Frames that came while nobody listened are gone as well, wherever the next one is.
+    this.#goOnAt(receivedTo);
+    this.#resync = true;
+  }
+
+  #goOnAt(offset: number): void {
+    this.#resync = false;
+    const at = this.intake.received;
+    if (offset <= at) return;
+    this.lost(at, offset);
+    const { utterance, turnId } = this.intake;
+    this.intake.reset({ offset, utterance, turnId });
+  }
+
+  lost(from: number, to: number): void {
+    const details = { from_offset: from, to_offset: to };
+    this.#link.error(errorBody('audio_lost', 'audio was lost in a failure here', { details }));
+  }
+
+  // --- as much as may come ---------------------------------------------------------------------
+
+  /** All under way that may be: the client is slowed and its socket not read until some ends. */
+  hold(inFlight: number, now: number): void {
+    const { config, buffers } = this.#env;
+    const tooMuch = buffers.usedBytes > config.audioBytesMax;
+    if (!this.#held && (inFlight >= config.inflightMax || tooMuch) && this.#link.conn !== null) {
+      this.#held = true;
+      this.#wake(now + SLOW_DOWN_MS);
+      this.#link.send({ type: 'slow_down', pause_ms: SLOW_DOWN_MS });
+      this.#link.hold(true);
+    } else if (this.#held && inFlight <= config.inflightMax * RELEASE_AT && !tooMuch) {
+      this.#held = false;
+      this.#lastFrameAt = now;
+      this.#armPause();
+      this.#link.hold(false);
+    }
+  }
+
+  // --- pauses ----------------------------------------------------------------------------------
+
+  wake(inFlight: number, now: number): void {
+    this.#checkPause(now);
+    if (!this.#held) return;
+    this.hold(inFlight, now);
+    if (this.#held) this.#wake(now + SLOW_DOWN_MS);
+  }
+
+  /** A frame that comes after a pause opens a new utterance; it is not added to the old one. */
+  #pauseBefore(now: number): void {
+    const absent = now - this.#lastFrameAt - this.#lastFrameMs;
+    if (absent > 0 && this.#link.conn !== null && !this.#held) this.intake.absent(absent);
+  }
+
+  /** One entry in the wake heap at a time, moved on when it comes too early. */
+  #armPause(): void {
+    const limit = this.intake.absentLimitMs;
+    if (limit === null || this.#pauseAt < Infinity) return;
+    this.#pauseAt = this.#lastFrameAt + this.#lastFrameMs + limit + 1;
+    this.#wake(this.#pauseAt);
+  }
+
+  #checkPause(now: number): void {
+    if (now < this.#pauseAt) return;
+    this.#pauseAt = Infinity;
+    const limit = this.intake.absentLimitMs;
+    if (limit === null || this.#link.conn === null || this.#held) return;
+    const absent = now - this.#lastFrameAt - this.#lastFrameMs;
+    if (absent >= limit && absent > 0) this.intake.absent(absent);
+    else this.#armPause();
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * What the registry has been told of a session: whose it is (the epoch) and how far it is durable
+ * (the cursor). What it has confirmed is acknowledged to the client.
+ *
+ * Thread: pool. Owns: the cursor, the epoch. Bounds: one advance under way.
+ */
+import type { SessionId } from '../../domain/ids.ts';
+import type { ClientLink } from './client-link.ts';
+import { Cursor, type CursorPosition } from './cursor.ts';
+import type { DispatchLoop } from './dispatch-loop.ts';
+
+export interface DurableEvents {
+  /** The registry lost the session (it was emptied): write it again as it stands. */
+  rewrite(then: () => void): void;
+  /** Another owner has it. */
+  fenced(): void;
+}
+
+export class Durable {
+  readonly cursor: Cursor;
+  epoch: number;
+  /** Calls of `session_resume` under way here: until they are answered the epoch is in flux. */
+  takeovers = 0;
+  readonly #session: SessionId;
+  readonly #loop: DispatchLoop;
+  readonly #link: ClientLink;
+  readonly #events: DurableEvents;
+  /** The registry has a record of the session, and it is ours. */
+  #on = false;
+
+  constructor(
+    session: SessionId,
+    at: { epoch: number; position: CursorPosition },
+    loop: DispatchLoop,
+    link: ClientLink,
+    events: DurableEvents,
+  ) {
+    this.#session = session;
+    this.epoch = at.epoch;
+    this.cursor = new Cursor(at.position);
+    this.#loop = loop;
+    this.#link = link;
+    this.#events = events;
+  }
+
+  /** The session's record is written. */
+  begin(): void {
+    this.#on = true;
+    this.advance();
+  }
+
+  end(): void {
+    this.#on = false;
+  }
+
+  /** This utterance is in a job, or its end is recorded. */
+  safe(utterance: number): void {
+    this.cursor.safe(utterance);
+    this.advance();
+  }
+
+  /** The registry knows of audio up to here, in jobs. */
+  jump(at: CursorPosition): void {
+    this.cursor.jump(at);
+    this.advance();
+  }
+
+  silence(position: { offset: number }): void {
+    this.cursor.silence(position.offset);
+    this.advance();
+  }
+
+  advance(): void {
+    const c = this.cursor;
+    const next = c.next();
+    if (next === null || c.underWay || !this.#on) return;
+    c.underWay = true;
+    const { epoch } = this;
+    this.#loop.advance.add({ session: this.#session, epoch, ...next }, (reply) => {
+      c.underWay = false;
+      if (!this.#on) return;
+      if (reply.status === 'fenced') this.#staleEpoch(epoch);
+      else if (reply.status === 'unknown') {
+        this.#events.rewrite(() => {
+          this.advance();
+        });
+      } else {
+        c.confirmed = next;
+        this.#link.send({ type: 'ack', audio_offset: next.audioOffset });
+        this.advance();
+      }
+    });
+  }
+
+  /** Our own takeover (a resume here) raised the epoch, or another owner did. */
+  #staleEpoch(epoch: number): void {
+    if (this.takeovers > 0) return;
+    if (epoch < this.epoch) this.advance();
+    else this.#events.fenced();
+  }
+
+  /** A `session_resume` of our own was answered; null: with nothing that changes the epoch. */
+  takenOver(epoch: number | null): void {
+    this.takeovers -= 1;
+    this.raise(epoch ?? 0);
+    this.advance();
+  }
+
+  raise(epoch: number): void {
+    this.epoch = Math.max(this.epoch, epoch);
+  }
+
+  /** Renews the time the registry keeps the session. */
+  touch(): void {
+    if (!this.#on) return;
+    this.#loop.touch.add({ session: this.#session, epoch: this.epoch }, () => undefined);
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * The sessions of one pool that are here, by id, and when each wants to be looked at.
+ *
+ * Thread: pool. Owns: `#sessions`, their wake times.
+ * Bounds: sessions ≤ sessions-max of the instance; what waits for a record ≤ utterances under way.
+ */
+import { errorBody, type ErrorBody } from '../../domain/errors.ts';
+import type { SessionId } from '../../domain/ids.ts';
+import { pack } from '../../protocol/pack.ts';
+import type { ConnId } from '../../protocol/supervisor-pool.ts';
+import { ownerOf } from '../pool-config.ts';
+import { WakeHeap } from '../wake-heap.ts';
+import type { JobDesk } from './job-desk.ts';
+import { RETRY_MS, type PoolEnv } from './pool-env.ts';
+import { Session, type SessionAt, type SessionOwner, type TakenFrom } from './session.ts';
+
+/** Who gets the audio of a connection. */
+export interface AudioSink {
+  audio(offset: number, bytes: Uint8Array, now: number): void;
+}
+export type Bound = (conn: ConnId, sink: AudioSink | null) => void;
+
+export class Sessions {
+  readonly #env: PoolEnv;
+  readonly #sessions = new Map<SessionId, Session>();
+  readonly #wakes = new WakeHeap<Session>();
+  /** Sessions whose record is being written anew, and what waits for that. */
+  readonly #rewriting = new Map<Session, (() => void)[]>();
+  /** Tells the host where a connection's audio belongs. */
+  readonly bound: Bound;
+
+  constructor(env: PoolEnv, bound: Bound) {
+    this.#env = env;
+    this.bound = bound;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  get(id: SessionId): Session | undefined {
+    return this.#sessions.get(id);
+  }
+
+  all(): Iterable<Session> {
+    return this.#sessions.values();
+  }
+
+  get wakeAt(): number | null {
+    return this.#wakes.nextAt;
+  }
+
+  wake(now: number): void {
+    for (let s = this.#wakes.due(now); s !== undefined; s = this.#wakes.due(now)) {
+      if (!s.wake(now)) this.drop(s);
+    }
+  }
+
+  create(
+    at: SessionAt,
+    desk: JobDesk,
+    asks: Pick<SessionOwner, 'readBack' | 'lookUp'>,
+    from?: TakenFrom,
+  ): Session {
+    const owner: SessionOwner = {
+      wake: (s, when) => {
+        this.#wakes.set(when, s);
+      },
+      rewrite: (s, then) => {
+        this.rewrite(s, then);
+      },
+      fenced: (s) => {
+        this.#fencedOut(s);
+      },
+      ...asks,
+    };
+    const session = new Session(at, { env: this.#env, desk, owner }, from);
+    this.#sessions.set(at.id, session);
+    return session;
+  }
+
+  record(s: Session) {
+    const { confirmed } = s.durable.cursor;
+    return {
+      session: s.id,
+      owner: ownerOf(this.#env.config),
+      epoch: s.durable.epoch,
+      tokenHash: s.tokenHash,
+      tenant: s.config.tenant,
+      order: s.config.start.order ?? 'strict',
+      config: pack({ ...s.config }),
+      nextUtterance: confirmed.nextUtterance,
+      audioOffset: confirmed.audioOffset,
+      nextSeq: s.deliveredSeq + 1,
+      doneBelow: s.doneBelow,
+    } as const;
+  }
+
+  /** Writes the session's record anew: the registry was emptied under it. */
+  rewrite(session: Session, then: () => void): void {
+    const waiting = this.#rewriting.get(session);
+    if (waiting === undefined) {
+      this.#env.log.warn('session.rewritten', { session: session.id });
+      this.#rewriting.set(session, [then]);
+      this.#rewrite(session);
+    } else waiting.push(then);
+  }
+
+  #rewrite(session: Session): void {
+    this.#env.effects.call('sessionOpen', this.record(session), (o, now) => {
+      if (!o.ok) {
+        this.#env.later.set(now + RETRY_MS, () => {
+          this.#rewrite(session);
+        });
+        return;
+      }
+      const waiting = this.#rewriting.get(session) ?? [];
+      this.#rewriting.delete(session);
+      session.rewritten();
+      for (const then of waiting) then();
+    });
+  }
+
+  refuse(s: Session, error: ErrorBody): void {
+    if (s.conn !== null) this.#env.effects.post({ type: 'client.refuse', conn: s.conn, error });
+    this.drop(s);
+  }
+
+  #fencedOut(s: Session): void {
+    this.#env.log.info('session.fenced', { session: s.id });
+    this.refuse(s, errorBody('fenced', 'another instance has taken the session over'));
+  }
+
+  drop(s: Session): void {
+    if (this.#sessions.get(s.id) !== s) return;
+    this.#sessions.delete(s.id);
+    if (s.conn !== null) this.bound(s.conn, null);
+    s.close();
+    this.#env.effects.post({ type: 'session.closed', session: s.id });
+  }
+}

@@ -1,0 +1,42 @@
+/**
+ * Where client and session stand when the session is taken up from the registry: which results the
+ * client has, and which utterances' results are still owed to it.
+ *
+ * Thread: pool. Pure.
+ */
+import { END_STATES, type EndState } from '../../domain/job.ts';
+import { unpack } from '../../protocol/pack.ts';
+import type { SessionResumeReply } from '../../registry/registry.ts';
+import type { Ledger, Standing } from './delivery.ts';
+
+export type Resumed = Extract<SessionResumeReply, { status: 'resumed' }>;
+
+export const NEW: Standing = {
+  next: 0,
+  ledger: Object.fromEntries(END_STATES.map((s) => [s, 0])) as Ledger,
+  countedTo: 0,
+};
+
+/** The end that a packed result tells. */
+export function statusOf(packed: Uint8Array): EndState {
+  return (unpack(packed) as { readonly status: EndState }).status;
+}
+
+/** `resultSeq`: the last result the client says it has; null: it has not said. */
+export function standing(r: Resumed, resultSeq: number | null): Standing {
+  const ledger = { ...r.ledger };
+  for (const kept of r.results) ledger[statusOf(kept.packed)] -= 1;
+  const countedTo =
+    r.order === 'strict' ? lowestDue(r) : Object.values(ledger).reduce((sum, n) => sum + n, 0);
+  // A client may have forgotten what it acknowledged; what is kept no longer will not come.
+  return { next: Math.max(countedTo, (resultSeq ?? -1) + 1), ledger, countedTo };
+}
+
+/** Utterances whose result the client does not have. */
+export function owed(r: Resumed): Set<number> {
+  return new Set([...r.pending, ...r.results.map((kept) => kept.utterance)]);
+}
+
+function lowestDue(r: Resumed): number {
+  return Math.min(r.nextUtterance, ...owed(r));
+}

@@ -1,0 +1,373 @@
+/**
+ * Takes sessions up as the registry has them: a client resumes, a thread died, or others recorded
+ * something of a session that is here. A registry that does not answer is asked again; what it does
+ * not know is never taken for "there is nothing".
+ *
+ * Thread: pool. Owns: the take-ups under way.
+ * Bounds: one take-up a connection or session; one read-back a session; `CONTROLS_MAX` messages kept
+ * for each; retries end with the connection, or after `resume-ms`.
+ */
+import { createHash } from 'node:crypto';
+import { errorBody, type ErrorBody } from '../../domain/errors.ts';
+import { jobId } from '../../domain/ids.ts';
+import { isEnded } from '../../domain/job.ts';
+import type { JobMeta } from '../../protocol/job-frame.ts';
+import { unpack } from '../../protocol/pack.ts';
+import type { ClientControl, ConnId, SupervisorToPool } from '../../protocol/supervisor-pool.ts';
+import type { JobRecord, SessionResume, SessionResumeReply } from '../../registry/registry.ts';
+import type { Done } from '../effects.ts';
+import { ownerOf } from '../pool-config.ts';
+import type { JobDesk } from './job-desk.ts';
+import { RETRY_MS, type PoolEnv } from './pool-env.ts';
+import type { Session, SessionAt, TakenFrom } from './session.ts';
+import type { SessionConfig } from './session-config.ts';
+import type { Sessions } from './sessions.ts';
+import type { Resumed } from './standing.ts';
+import { TakeUp } from './take-up.ts';
+
+type Message<T extends SupervisorToPool['type']> = Extract<SupervisorToPool, { type: T }>;
+
+/** A node that runs a job says so well within this, if it was told of the job at all. */
+const DOUBT_MS = 1000;
+const TOKEN_CHARACTERS = 32;
+const hash = (token: string) => createHash('sha256').update(token).digest('hex');
+
+export class TakingUp {
+  readonly #env: PoolEnv;
+  readonly #desk: JobDesk;
+  readonly #sessions: Sessions;
+  /** By connection; those of clients that are away wait for the registry only. */
+  readonly #joining = new Map<ConnId, TakeUp>();
+  /** Sessions being read back; true: once more after that. */
+  readonly #reading = new Map<Session, boolean>();
+
+  constructor(env: PoolEnv, desk: JobDesk, sessions: Sessions) {
+    this.#env = env;
+    this.#desk = desk;
+    this.#sessions = sessions;
+  }
+
+  newToken(): { token: string; tokenHash: string } {
+    const token = this.#env.random.id(TOKEN_CHARACTERS);
+    return { token, tokenHash: hash(token) };
+  }
+
+  // --- a client resumes ------------------------------------------------------------------------
+
+  resume(m: Message<'session.resume'>, now: number): void {
+    const { token, tokenHash } = this.newToken();
+    const take = new TakeUp(m.session, m.conn, now);
+    this.#joining.set(m.conn, take);
+    const args = {
+      session: m.session,
+      owner: ownerOf(this.#env.config),
+      tokenHash: hash(m.token),
+      newTokenHash: tokenHash,
+      resultSeq: m.resultSeq,
+    };
+    this.#takeOver(args, (o, at) => {
+      if (!o.ok) return this.#refuse(take, o.error);
+      if (o.value.status !== 'resumed') return this.#refuse(take, refusal(o.value));
+      this.#settle(take, o.value, m.resultSeq, at, (session, then) => {
+        session.tokenHash = tokenHash;
+        const conn = this.#arrive(session, take, then);
+        if (conn === null) return false;
+        this.#env.effects.post({ type: 'session.bound', conn, session: session.id });
+        session.sayResumed(token);
+        return true;
+      });
+    });
+  }
+
+  /** Joins session and connection, if the client is still there. */
+  #arrive(s: Session, take: TakeUp, now: number): ConnId | null {
+    const { conn } = take;
+    if (conn === null || !this.#joining.delete(conn)) {
+      if (s.conn === null) s.detach(now);
+      return null;
+    }
+    if (s.conn !== null) this.#sessions.bound(s.conn, null);
+    if (take.held) this.#env.effects.post({ type: 'client.hold', conn, hold: false });
+    s.bind(conn, now);
+    this.#sessions.bound(conn, s);
+    return conn;
+  }
+
+  // --- a thread died ---------------------------------------------------------------------------
+
+  adopt(m: Message<'session.adopt'>, now: number): void {
+    const take = new TakeUp(m.session, m.conn, now, m.receivedTo);
+    if (m.stopping) take.controls.push({ type: 'stop' });
+    if (m.conn !== null) {
+      this.#joining.set(m.conn, take);
+      this.#sessions.bound(m.conn, take);
+    }
+    this.#adopt(take, m.deliveredSeq);
+  }
+
+  #adopt(take: TakeUp, deliveredSeq: number): void {
+    const args = {
+      session: take.session,
+      owner: ownerOf(this.#env.config),
+      tokenHash: null,
+      newTokenHash: '',
+      // A client that is away will say itself what it has.
+      resultSeq: take.conn === null ? null : deliveredSeq,
+    };
+    this.#takeOver(args, (o, at) => {
+      if (!o.ok) {
+        this.#retry(take, at, () => {
+          this.#adopt(take, deliveredSeq);
+        });
+        return;
+      }
+      if (o.value.status !== 'resumed') {
+        this.#giveUp(take, refusal(o.value));
+        return;
+      }
+      this.#settle(take, o.value, args.resultSeq, at, (session, then) => {
+        if (this.#arrive(session, take, then) === null) return false;
+        session.rewind(take.receivedTo);
+        return true;
+      });
+    });
+  }
+
+  /** The client's socket is fine: it is kept waiting, slowed, for as long as its session is kept. */
+  #retry(take: TakeUp, now: number, fn: () => void): void {
+    const { conn } = take;
+    if (take.abandoned) return;
+    if (now - take.since >= this.#env.config.resumeMs) {
+      this.#giveUp(take, errorBody('registry_unavailable', 'the session could not be taken up'));
+      return;
+    }
+    if (conn !== null) {
+      const message = { type: 'slow_down', pause_ms: RETRY_MS } as const;
+      this.#env.effects.post({ type: 'client.send', conn, message });
+      if (!take.held) this.#env.effects.post({ type: 'client.hold', conn, hold: true });
+      take.held = true;
+    }
+    this.#env.later.set(now + RETRY_MS, fn);
+  }
+
+  #giveUp(take: TakeUp, error: ErrorBody): void {
+    this.#refuse(take, error);
+    if (this.#sessions.get(take.session) !== undefined) return;
+    this.#env.effects.post({ type: 'session.closed', session: take.session });
+  }
+
+  #refuse(take: TakeUp, error: ErrorBody): void {
+    const { conn } = take;
+    if (conn === null || !this.#joining.delete(conn)) return;
+    this.#sessions.bound(conn, null);
+    this.#env.effects.post({ type: 'client.refuse', conn, error });
+  }
+
+  // --- what connections say meanwhile ----------------------------------------------------------
+
+  control(conn: ConnId, m: ClientControl): void {
+    const take = this.#joining.get(conn);
+    if (take?.keep(m) === false) {
+      this.#refuse(take, errorBody('registry_unavailable', 'the session is not taken up yet'));
+    }
+  }
+
+  gone(conn: ConnId): void {
+    const take = this.#joining.get(conn);
+    if (take === undefined) return;
+    take.conn = null;
+    this.#joining.delete(conn);
+  }
+
+  // --- as the registry has it ------------------------------------------------------------------
+
+  /** `session_resume`; meanwhile the session, if it is here, takes no stale epoch for a fence. */
+  #takeOver(args: SessionResume, done: Done<SessionResumeReply>): void {
+    const known = this.#sessions.get(args.session);
+    if (known !== undefined) known.durable.takeovers += 1;
+    this.#env.effects.call('sessionResume', args, (o, now) => {
+      done(o, now);
+      if (o.ok) known?.takenOver(o.value.status === 'resumed' ? o.value.epoch : null);
+      // It may have happened: the epoch stays in doubt until the registry has answered.
+      else
+        known?.later(now + RETRY_MS, () => {
+          known.durable.takeovers -= 1;
+          this.readBack(known);
+        });
+    });
+  }
+
+  /** Makes the session what the registry says, whether or not it was here before. */
+  #settle(
+    take: TakeUp,
+    r: Resumed,
+    resultSeq: number | null,
+    now: number,
+    arrive: (session: Session, now: number) => boolean,
+  ): void {
+    const there = (session: Session, moved: Resumed, at: number) => {
+      session.durable.raise(moved.epoch);
+      const arrived = arrive(session, at);
+      if (arrived) session.resumed(moved, resultSeq);
+      this.#catchUp(session, moved, at, take.adopted);
+      if (!arrived) return;
+      for (const m of take.controls) session.control(m, at);
+    };
+    const known = this.#sessions.get(take.session);
+    if (known?.overtaken(r, resultSeq) === false) {
+      there(known, r, now);
+      return;
+    }
+    // Another owner has served it since: what is known here is of the past.
+    if (known !== undefined) this.#sessions.refuse(known, errorBody('fenced', 'taken over'));
+    const config = unpack(r.config) as SessionConfig;
+    this.#beyondCursor(take, config, r, now, (moved, at) => {
+      // Another resume may have built it meanwhile.
+      const built = this.#sessions.get(take.session);
+      const session =
+        built ??
+        this.create(
+          { id: take.session, config, conn: null, now: at },
+          { resumed: moved, resultSeq },
+        );
+      session.opened(at);
+      there(session, moved, at);
+    });
+  }
+
+  create(at: SessionAt, from?: TakenFrom): Session {
+    const asks = {
+      readBack: (s: Session) => this.readBack(s),
+      lookUp: (s: Session, n: number) => this.lookUp(s, n, false),
+    };
+    return this.#sessions.create(at, this.#desk, asks, from);
+  }
+
+  /**
+   * A job submitted by an owner that died before `session_advance` moves the cursor on. Not to know
+   * of it would give its number to other audio: so a registry that is away is asked again.
+   */
+  #beyondCursor(
+    take: TakeUp,
+    c: SessionConfig,
+    r: Resumed,
+    now: number,
+    then: (r: Resumed, now: number) => void,
+  ): void {
+    const n = r.nextUtterance;
+    const call = { jobId: jobId(c.cell, take.session, n), withAudio: false };
+    this.#env.effects.call('jobFetch', call, (o, at) => {
+      // Nobody waits for it, and all there is of it is in the registry.
+      if (take.abandoned) return;
+      if (!o.ok) {
+        this.#retry(take, at, () => {
+          this.#beyondCursor(take, c, r, now, then);
+        });
+      } else if (o.value === null) then(r, at);
+      else this.#beyondCursor(take, c, withJob(r, n, o.value), now, then);
+    });
+  }
+
+  /** Delivers what is kept, and looks after what should be under way and is not known here. */
+  #catchUp(s: Session, r: Resumed, now: number, doubting: boolean): void {
+    s.deliverKept(r, now);
+    for (const n of r.pending) if (s.lacks(n)) this.lookUp(s, n, doubting);
+  }
+
+  /**
+   * Finds out what became of an utterance that has no result. When no job is at work on it any more
+   * it ends here; should its result be recorded after all, that one was first and is read back.
+   */
+  lookUp(s: Session, n: number, doubting: boolean): void {
+    const id = jobId(s.config.cell, s.id, n);
+    s.expect(n);
+    this.#env.effects.call('jobFetch', { jobId: id, withAudio: false }, (o, now) => {
+      if (s.phase === 'closed') return;
+      if (!o.ok) {
+        s.later(now + RETRY_MS, () => {
+          this.lookUp(s, n, doubting);
+        });
+        return;
+      }
+      const known = this.#desk.job(id);
+      if (known?.recorded === true) s.recordedElsewhere(known, now);
+      else if (known !== undefined) s.pending(known, now);
+      else if (o.value !== null && !isEnded(o.value.state)) {
+        const u = this.#desk.adopt(o.value, now);
+        s.pending(u, now);
+        if (doubting) this.#doubtLater(s, u.n, now);
+      } else s.pending(this.#desk.endLost(id, now), now);
+    });
+  }
+
+  /**
+   * After a thread's death a result may have died in its mailbox while the node thinks it is done.
+   * What gives no sign of life soon is handed out once more; the first result still counts.
+   */
+  #doubtLater(s: Session, n: number, now: number): void {
+    s.later(now + DOUBT_MS, (at) => {
+      const u = s.utterance(n);
+      if (u === undefined || u.progressAt > 0 || u.nodeId === undefined) return;
+      if (u.state !== 'assigned' && u.state !== 'running') return;
+      const ref = { jobId: u.jobId, attempt: u.attempt };
+      this.#desk.lost(ref, u.nodeId, 'undeliverable', at);
+    });
+  }
+
+  // --- what others recorded --------------------------------------------------------------------
+
+  /** Reads back what the registry has of a session that is here. */
+  readBack(s: Session): void {
+    if (this.#reading.has(s)) {
+      this.#reading.set(s, true);
+      return;
+    }
+    this.#reading.set(s, false);
+    const args = {
+      session: s.id,
+      owner: ownerOf(this.#env.config),
+      tokenHash: null,
+      newTokenHash: '',
+      resultSeq: s.conn === null ? null : s.deliveredSeq,
+    };
+    this.#takeOver(args, (o, now) => {
+      const again = this.#reading.get(s) === true;
+      this.#reading.delete(s);
+      if (s.phase === 'closed' || !o.ok) return;
+      const r = o.value;
+      // The registry was emptied: it is told anew, and then asked what it lacks.
+      if (r.status === 'unknown') this.#sessions.rewrite(s, () => this.readBack(s));
+      else if (r.status !== 'resumed') this.#sessions.refuse(s, refusal(r));
+      else this.#catchUp(s, r, now, false);
+      if (again) this.readBack(s);
+    });
+  }
+}
+
+/** The cursor behind a job that an earlier owner submitted. */
+function withJob(r: Resumed, n: number, job: JobRecord): Resumed {
+  const meta = unpack(job.meta) as JobMeta;
+  const goesOn = meta.reason === 'max_duration' || meta.reason === 'max_bytes';
+  return {
+    ...r,
+    nextUtterance: n + 1,
+    audioOffset: job.audioEnd,
+    turnId: goesOn ? meta.turn_id : meta.turn_id + 1,
+    pending: r.results.some((k) => k.utterance === n) ? r.pending : [...r.pending, n],
+  };
+}
+
+function refusal(r: Exclude<SessionResumeReply, { status: 'resumed' }>): ErrorBody {
+  switch (r.status) {
+    case 'unknown':
+      return errorBody('no_such_session', 'unknown, or its resume window is over');
+    case 'refused':
+      return errorBody('resume_refused', 'the resume token is not the current one');
+    case 'fenced':
+      return errorBody('fenced', 'another instance has taken the session over');
+    case 'results_gone':
+      return errorBody('resume_refused', 'results after result_seq are no longer kept', {
+        details: { oldest_result_seq: r.oldest },
+      });
+  }
+}
