@@ -174,6 +174,14 @@ export const accessSettings = {
     doc: 'The largest WebSocket message accepted from a client or a node.',
     why: '1 MiB is 30 s of 16 kHz PCM, or a long spoken answer. From 2^31 on the WebSocket library would apply no limit at all.',
   }),
+  audioRateMax: int({
+    default: 100,
+    min: 0,
+    max: 100_000,
+    unit: 'times real time',
+    doc: 'How fast a client may send audio, beside a burst of 32 MiB; faster is ended with `audio_too_fast`. 0: no limit.',
+    why: 'An hour of a file in 36 s. What cannot be taken is slowed down anyway; this ends a flood that could be.',
+  }),
   outboxBytesMax: int({
     default: 4_194_304,
     min: 16_384,

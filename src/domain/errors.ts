@@ -38,7 +38,7 @@ export const ERRORS = {
   fenced: e('outcome', false, 4409, 'A newer connection of this session or node took over.'),
   audio_gap: e('input', false, 0, 'Audio between what is held and `offset` is missing.'),
   audio_lost: e('environment', false, 0, 'Audio not yet acknowledged was lost in a failure here.'),
-  audio_too_fast: e('input', true, 4429, 'More audio at once than the session may buffer.'),
+  audio_too_fast: e('input', true, 4429, 'Audio beyond `audio-rate-max` times real time.'),
   utterance_too_long: e('input', false, 0, 'The utterance exceeds what can be held.'),
   pool_saturated: e('outcome', true, 0, 'The queue of the pool is full.'),
   quota_exceeded: e('input', true, 4429, 'More sessions than allowed.'),

@@ -4,6 +4,7 @@
  * Thread: supervisor. Owns: in JSON mode the implied audio offset.
  */
 import type { IncomingMessage } from 'node:http';
+import { errorBody } from '../domain/errors.ts';
 import { isSessionId } from '../domain/ids.ts';
 import { decodeClient, encode, type DecodeResult } from '../protocol/codec.ts';
 import type {
@@ -16,6 +17,7 @@ import { decodeClientJson, encodeClientJson } from '../protocol/json-codec.ts';
 import { unpack } from '../protocol/pack.ts';
 import { readAudio } from '../protocol/scan.ts';
 import type { ConnId } from '../protocol/supervisor-pool.ts';
+import { AudioRate } from './audio-rate.ts';
 import { checkStart } from './check.ts';
 import {
   Connection,
@@ -33,6 +35,7 @@ export class ClientConnection extends Connection {
   readonly #json: boolean;
   /** JSON mode: where the next binary message begins; null: `resumed` has yet to say. */
   #offset: number | null = 0;
+  #rate: AudioRate | null = null;
 
   constructor(
     host: ConnectionHost,
@@ -56,7 +59,7 @@ export class ClientConnection extends Connection {
       const audio = readAudio(bytes);
       if (audio !== null) {
         const data = bytes.subarray(audio.dataStart, audio.dataEnd);
-        return this.host.events.clientAudio(this.id, audio.offset, data);
+        return this.#audio(audio.offset, data);
       }
     }
     return this.#decoded(decodeClient(bytes));
@@ -71,9 +74,29 @@ export class ClientConnection extends Connection {
       this.badMessage('after resume, wait for resumed: it says where audio goes on');
       return 'taken';
     }
-    const offer = this.host.events.clientAudio(this.id, this.#offset, data);
+    const offer = this.#audio(this.#offset, data);
     if (offer === 'taken') this.#offset += data.length;
     return offer;
+  }
+
+  #audio(offset: number, data: Uint8Array): Offer {
+    const offer = this.host.events.clientAudio(this.id, offset, data);
+    if (offer === 'full') return offer;
+    const overMs = this.#rate?.overMs(data.length, this.host.clock) ?? 0;
+    if (overMs > 0) this.#tooFast(overMs);
+    return offer;
+  }
+
+  #tooFast(overMs: number): void {
+    this.host.counters.audioTooFast++;
+    const message = `audio comes faster than ${this.host.config.audioRateMax} times real time`;
+    this.refuse(errorBody('audio_too_fast', message, { retry_after_ms: Math.ceil(overMs) }));
+  }
+
+  #limitRate(audio: Start['audio'] | null): void {
+    const { config, clock } = this.host;
+    if (config.audioRateMax === 0) return;
+    this.#rate = new AudioRate(audio, config.audioRateMax, clock.monoMs());
   }
 
   #decoded(result: DecodeResult<ClientToScheduler>): Offer {
@@ -93,7 +116,7 @@ export class ClientConnection extends Connection {
       return 'taken';
     }
     return message.type === 'audio'
-      ? this.host.events.clientAudio(this.id, message.offset, message.data)
+      ? this.#audio(message.offset, message.data)
       : this.host.events.clientControl(this.id, message);
   }
 
@@ -104,6 +127,7 @@ export class ClientConnection extends Connection {
     if (problem?.code === 'bad_message') return this.badMessage(problem.message);
     if (problem !== null) return this.fail(problem.code, problem.message);
     this.announce();
+    this.#limitRate(start.audio);
     this.host.events.clientStart(this.id, start, TENANT);
   }
 
@@ -115,6 +139,7 @@ export class ClientConnection extends Connection {
     }
     this.#offset = null;
     this.announce();
+    this.#limitRate(null);
     this.host.events.clientResume(this.id, resume);
   }
 

@@ -33,6 +33,8 @@ const CLOSE_MS = 5000;
 
 export interface ConnectionConfig {
   readonly frameBytesMax: number;
+  /** Times real time; 0: no limit. */
+  readonly audioRateMax: number;
   readonly outboxBytesMax: number;
   readonly handshakeMs: number;
   readonly pingMs: number;

@@ -11,6 +11,7 @@ export interface Counters {
   badMessages: number;
   unknownMessages: number;
   framesTooLarge: number;
+  audioTooFast: number;
   idleTimeouts: number;
   slowReaders: number;
   /** How often a socket was paused because nobody had room. */
@@ -26,6 +27,7 @@ export function newCounters(): Counters {
     badMessages: 0,
     unknownMessages: 0,
     framesTooLarge: 0,
+    audioTooFast: 0,
     idleTimeouts: 0,
     slowReaders: 0,
     pauses: 0,

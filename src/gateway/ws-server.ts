@@ -48,6 +48,8 @@ const CLOSE_GRACE_MS = 2000;
 
 export interface GatewayConfig {
   readonly frameBytesMax: number;
+  /** Times real time; 0: no limit. */
+  readonly audioRateMax: number;
   readonly outboxBytesMax: number;
   readonly sessionsMax: number;
   readonly handshakesMax: number;

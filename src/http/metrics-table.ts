@@ -95,6 +95,7 @@ export const METRICS = {
   bad_messages_total: counter('Messages refused as bad_message.'),
   unknown_messages_total: counter('Messages of an unknown type.'),
   frames_too_large_total: counter('Connections ended by a frame beyond the limit.'),
+  audio_too_fast_total: counter('Connections ended for audio beyond --audio-rate-max.'),
   idle_timeouts_total: counter('Connections ended for silence.'),
   slow_readers_total: counter('Connections ended because the peer did not read.'),
   socket_pauses_total: counter('How often a socket was not read for want of room behind it.'),

@@ -246,6 +246,7 @@ function collectGateway(samples: Samples, source: MetricsSource): void {
   samples.set('bad_messages_total', g.badMessages);
   samples.set('unknown_messages_total', g.unknownMessages);
   samples.set('frames_too_large_total', g.framesTooLarge);
+  samples.set('audio_too_fast_total', g.audioTooFast);
   samples.set('idle_timeouts_total', g.idleTimeouts);
   samples.set('slow_readers_total', g.slowReaders);
   samples.set('socket_pauses_total', g.pauses);

@@ -49,6 +49,7 @@ export interface GatewayNumbers {
   readonly badMessages: number;
   readonly unknownMessages: number;
   readonly framesTooLarge: number;
+  readonly audioTooFast: number;
   readonly idleTimeouts: number;
   readonly slowReaders: number;
   readonly pauses: number;

@@ -54,6 +54,7 @@ test('defaults: those other programs rely on are as documented', () => {
     audioPersist: 'on',
     drainMs: 30_000,
     frameBytesMax: 1_048_576,
+    audioRateMax: 100,
     outboxBytesMax: 4_194_304,
     sessionsMax: 20_000,
     queueMax: 10_000,

@@ -235,6 +235,7 @@ export const REGISTER = { type: 'register', incarnation: 1, slots: 2, pools: ['e
 
 export const GATEWAY_CONFIG: GatewayConfig = {
   frameBytesMax: 65_536,
+  audioRateMax: 100,
   outboxBytesMax: 262_144,
   sessionsMax: 100,
   handshakesMax: 100,

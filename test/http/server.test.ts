@@ -125,6 +125,7 @@ const source: MetricsSource = {
     badMessages: 0,
     unknownMessages: 0,
     framesTooLarge: 0,
+    audioTooFast: 0,
     idleTimeouts: 0,
     slowReaders: 0,
     pauses: 0,

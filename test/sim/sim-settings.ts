@@ -16,6 +16,7 @@ export const DEADLINE_MS = 8000;
 
 export const GATEWAY: ConnectionConfig = {
   frameBytesMax: 65_536,
+  audioRateMax: 100,
   outboxBytesMax: 262_144,
   handshakeMs: 2000,
   pingMs: 1000,
