@@ -1,78 +1,9 @@
 /** Both SDKs against a real instance, over connections that break. */
-import {
-  createServer,
-  connect as dial,
-  type AddressInfo,
-  type Server,
-  type Socket,
-} from 'node:net';
-import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { connect, type DragomanSession } from '../../src/sdk/client.ts';
 import { serve, type NodeHandle, type ProcessFunction } from '../../src/sdk/node.ts';
 import { Instance, ownPair, sha256, soon, speech } from '../helpers/instance.ts';
-
-/** Relays to the instance until told to cut. */
-class Cutter {
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-  cuts = 0;
-  /** Bytes from the dialling side after which the next connections break by themselves. */
-  budgets: number[] = [];
-  /** The same for bytes towards it. */
-  replyBudgets: number[] = [];
-
-  constructor(port: number) {
-    this.#server = createServer((near) => {
-      const far = dial(port, '127.0.0.1');
-      const end = (): void => {
-        near.destroy();
-        far.destroy();
-      };
-      for (const socket of [near, far]) {
-        this.#sockets.add(socket);
-        socket.on('error', end);
-        socket.on('close', () => {
-          this.#sockets.delete(socket);
-          end();
-        });
-      }
-      this.#relay(near, far, this.budgets.shift() ?? Infinity, end);
-      this.#relay(far, near, this.replyBudgets.shift() ?? Infinity, end);
-    });
-  }
-
-  #relay(from: Socket, to: Socket, bytes: number, end: () => void): void {
-    let left = bytes;
-    from.on('data', (chunk: Buffer) => {
-      left -= chunk.length;
-      if (left >= 0) {
-        to.write(chunk);
-        return;
-      }
-      // In the middle of a frame, most likely: the other side never sees its end.
-      this.cuts++;
-      to.write(chunk.subarray(0, chunk.length + left), end);
-    });
-  }
-
-  async listen(): Promise<string> {
-    this.#server.listen(0, '127.0.0.1');
-    await once(this.#server, 'listening');
-    return `ws://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  cut(): void {
-    this.cuts++;
-    for (const socket of this.#sockets) socket.destroy();
-  }
-
-  async close(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    this.#server.close();
-    await once(this.#server, 'close');
-  }
-}
+import { Relay } from '../helpers/relay.ts';
 
 let instance: Instance;
 const open: { close(): unknown }[] = [];
@@ -87,10 +18,10 @@ afterEach(async () => {
 const QUICK = { backoffBaseMs: 20, backoffMaxMs: 100 };
 const digest: ProcessFunction = (job) => ({ sha: sha256(job.data), bytes: job.data.length });
 
-async function relay(): Promise<[Cutter, string]> {
-  const cutter = new Cutter(Number(new URL(instance.url).port));
+async function relay(): Promise<[Relay, string]> {
+  const cutter = await Relay.to(instance.url);
   open.push(cutter);
-  return [cutter, await cutter.listen()];
+  return [cutter, cutter.url];
 }
 
 async function node(

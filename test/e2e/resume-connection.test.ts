@@ -1,0 +1,60 @@
+/** Connections and threads break at every moment of a stream; its user notices nothing. */
+import { breaks } from '../helpers/breaks.ts';
+import { resumed, type Row } from '../helpers/moments.ts';
+
+const cut = (rows: readonly Row[]): void => {
+  for (const { relay } of rows) {
+    relay.shut = true;
+    relay.cut();
+  }
+};
+
+/** Lets the SDKs through, and does by hand what they do. */
+const back = async (rows: readonly Row[], resumes = 1): Promise<void> => {
+  for (const { relay } of rows) relay.shut = false;
+  await Promise.all(rows.map((row) => row.stream.reconnect()));
+  await Promise.all(rows.map((row) => resumed(row, resumes)));
+};
+
+breaks({
+  name: 'connection cut',
+  resumes: 1,
+  down: async (_, rows) => cut(rows),
+  up: (_, rows) => back(rows),
+});
+
+breaks({
+  name: 'connections of client and node cut',
+  resumes: 1,
+  down: async (_, rows) => {
+    cut(rows);
+    for (const { node } of rows) node.relay.cut();
+  },
+  up: (_, rows) => back(rows),
+});
+
+breaks({
+  name: 'resumed while the old connection still looks open',
+  resumes: 1,
+  down: async (_, rows) => {
+    for (const { relay } of rows) relay.freeze();
+  },
+  up: (_, rows) => back(rows),
+});
+
+breaks({
+  name: 'actor thread crashed',
+  resumes: 0,
+  down: (group) => group.instance.crashThreads(),
+  up: async () => undefined,
+});
+
+breaks({
+  name: 'connection cut and actor thread crashed',
+  resumes: 1,
+  down: async ({ instance }, rows) => {
+    cut(rows);
+    await instance.crashThreads();
+  },
+  up: (_, rows) => back(rows),
+});
