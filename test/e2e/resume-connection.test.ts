@@ -1,6 +1,6 @@
 /** Connections and threads break at every moment of a stream; its user notices nothing. */
 import { breaks } from '../helpers/breaks.ts';
-import { resumed, type Row } from '../helpers/moments.ts';
+import { back, type Row } from '../helpers/moments.ts';
 
 const cut = (rows: readonly Row[]): void => {
   for (const { relay } of rows) {
@@ -9,18 +9,16 @@ const cut = (rows: readonly Row[]): void => {
   }
 };
 
-/** Lets the SDKs through, and does by hand what they do. */
-const back = async (rows: readonly Row[], resumes = 1): Promise<void> => {
+const mend = (rows: readonly Row[]): Promise<void> => {
   for (const { relay } of rows) relay.shut = false;
-  await Promise.all(rows.map((row) => row.stream.reconnect()));
-  await Promise.all(rows.map((row) => resumed(row, resumes)));
+  return back(rows, 1);
 };
 
 breaks({
   name: 'connection cut',
   resumes: 1,
   down: async (_, rows) => cut(rows),
-  up: (_, rows) => back(rows),
+  up: (_, rows) => mend(rows),
 });
 
 breaks({
@@ -30,7 +28,7 @@ breaks({
     cut(rows);
     for (const { node } of rows) node.relay.cut();
   },
-  up: (_, rows) => back(rows),
+  up: (_, rows) => mend(rows),
 });
 
 breaks({
@@ -39,7 +37,7 @@ breaks({
   down: async (_, rows) => {
     for (const { relay } of rows) relay.freeze();
   },
-  up: (_, rows) => back(rows),
+  up: (_, rows) => mend(rows),
 });
 
 breaks({
@@ -56,5 +54,5 @@ breaks({
     cut(rows);
     await instance.crashThreads();
   },
-  up: (_, rows) => back(rows),
+  up: (_, rows) => mend(rows),
 });

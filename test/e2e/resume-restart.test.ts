@@ -1,11 +1,6 @@
 /** The instance ends at every moment of a stream and is started again; its user notices nothing. */
 import { breaks } from '../helpers/breaks.ts';
-import { resumed, type Row } from '../helpers/moments.ts';
-
-const back = async (rows: readonly Row[], resumes: number): Promise<void> => {
-  await Promise.all(rows.map((row) => row.stream.reconnect()));
-  await Promise.all(rows.map((row) => resumed(row, resumes)));
-};
+import { back } from '../helpers/moments.ts';
 
 breaks({
   name: 'kill -9, its Redis taken over',

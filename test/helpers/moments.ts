@@ -301,7 +301,16 @@ export const MOMENTS: readonly Moment[] = [
   },
 ];
 
-/** Resumes of a stream, as soon as there are so many. */
 export function resumed(row: Row, count: number): Promise<unknown> {
   return soon(() => row.stream.resumes >= count, `resume ${count}`);
+}
+
+/** All clients are back; one that is not fails in its own test. */
+export async function back(rows: readonly Row[], count: number): Promise<void> {
+  await Promise.allSettled(
+    rows.map(async (row) => {
+      await row.stream.reconnect();
+      await resumed(row, count);
+    }),
+  );
 }
