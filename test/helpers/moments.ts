@@ -9,6 +9,7 @@ import { expect } from 'vitest';
 import type { SessionId } from '../../src/domain/ids.ts';
 import { sessionKey } from '../../src/lua/keys.ts';
 import { ownPair, sha256, silence, soon, speech, type Instance } from './instance.ts';
+import type { RedisProxy } from './redis-proxy.ts';
 import { Relay } from './relay.ts';
 import { AuditNode, openStream, type Stream, type StreamKind } from './streams.ts';
 import { until } from './wait.ts';
@@ -16,8 +17,9 @@ import { within, type Message } from './ws-client.ts';
 
 /** What a row runs against; the instance changes when it is killed. */
 export interface World {
-  instance: Instance;
+  readonly instance: Instance;
   readonly redis: Redis;
+  readonly proxy: RedisProxy;
 }
 
 export interface Moment {

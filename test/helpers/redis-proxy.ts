@@ -1,6 +1,6 @@
 /**
  * Stands between an instance and its Redis on a socket of its own, and cuts connections where it hurts:
- * after Redis has run a script, before its answer arrives.
+ * after Redis has run a script, before its answer arrives; or before it reaches Redis.
  *
  * Thread: any. Owns: the listening socket, the pairs of sockets and the directory; gone after `close()`.
  */
@@ -23,6 +23,8 @@ interface Pair {
   /** The end of what was last sent: a hash may be split over two chunks. */
   tail: string;
   condemned: boolean;
+  /** Nothing reaches Redis any more. */
+  held: boolean;
 }
 
 export class RedisProxy {
@@ -31,7 +33,9 @@ export class RedisProxy {
   readonly #server: Server;
   readonly #pairs = new Set<Pair>();
   #script: string | undefined;
+  #holdAt: string | undefined;
   cuts = 0;
+  holds = 0;
 
   private constructor(dir: string, upstream: string) {
     const path = join(dir, 's');
@@ -48,7 +52,7 @@ export class RedisProxy {
   }
 
   #accept(client: Socket, server: Socket): void {
-    const pair: Pair = { client, server, tail: '', condemned: false };
+    const pair: Pair = { client, server, tail: '', condemned: false, held: false };
     this.#pairs.add(pair);
     let quiet: NodeJS.Timeout | undefined;
     const end = (): void => {
@@ -59,7 +63,7 @@ export class RedisProxy {
     };
     client.on('data', (chunk) => {
       this.#watch(pair, chunk);
-      server.write(chunk);
+      server.write(this.#upToHold(pair, chunk));
     });
     server.on('data', (chunk) => {
       if (!pair.condemned) client.write(chunk);
@@ -81,6 +85,26 @@ export class RedisProxy {
     if (!text.includes(this.#script)) return;
     this.#script = undefined;
     pair.condemned = true;
+  }
+
+  /** What may pass: nothing from the command on that is held. */
+  #upToHold(pair: Pair, chunk: Buffer): Buffer {
+    if (pair.held) return Buffer.alloc(0);
+    const at = this.#holdAt === undefined ? -1 : chunk.indexOf(this.#holdAt, 0, 'latin1');
+    if (at < 0) return chunk;
+    this.#holdAt = undefined;
+    this.holds += 1;
+    pair.held = true;
+    return chunk.subarray(0, chunk.lastIndexOf('*', at, 'latin1'));
+  }
+
+  /** The next call of the script, and all behind it on its connection, never reaches Redis. */
+  async hold(script: string, cause: () => unknown): Promise<void> {
+    const { holds } = this;
+    this.#holdAt = shaOf.get(script);
+    if (this.#holdAt === undefined) throw new Error(`no script ${script}`);
+    await cause();
+    await soon(() => this.holds > holds, `call of ${script}`);
   }
 
   /** The next call of the script runs, but its answer is lost with the connection. */
