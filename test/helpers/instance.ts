@@ -222,15 +222,18 @@ export class Instance {
   async node(pair: readonly [string, string], options: NodeOptions = {}): Promise<TestNode> {
     const node = new TestNode(await this.connect('/v1/node'), options.work);
     this.#nodes.push(node);
+    for (const job of options.running ?? []) node.running.set(String(job['job_id']), job);
     node.peer.send({
       type: 'register',
-      incarnation: 1,
+      incarnation: options.incarnation ?? 1,
       slots: options.slots ?? 4,
       pools: [pair.join(':')],
+      ...(options.running === undefined ? {} : { running: options.running.map(refOf) }),
       ...(options.id === undefined ? {} : { node_id: options.id }),
     });
     const registered = await soon(() => node.of('registered')[0], 'registered');
     node.id = String(registered['node_id']);
+    for (const ref of registered['drop'] as Message[]) node.running.delete(String(ref['job_id']));
     node.beat();
     await soon(() => node.of('state').find((m) => m['state'] === 'ready'), 'ready node');
     return node;
@@ -241,7 +244,12 @@ export interface NodeOptions {
   readonly id?: string;
   readonly slots?: number;
   readonly work?: Work;
+  readonly incarnation?: number;
+  /** Jobs it has from an earlier connection. */
+  readonly running?: readonly Message[];
 }
+
+const refOf = (job: Message) => ({ job_id: job['job_id'], attempt: job['attempt'] });
 
 /** What a node does with a job; `TestNode.done` answers it as most do. */
 export type Work = (job: Message, node: TestNode) => void;
@@ -278,11 +286,7 @@ export class TestNode {
   }
 
   beat(): void {
-    const running = [...this.running.values()].map((j) => ({
-      job_id: j['job_id'],
-      attempt: j['attempt'],
-    }));
-    this.peer.send({ type: 'heartbeat', running });
+    this.peer.send({ type: 'heartbeat', running: [...this.running.values()].map(refOf) });
   }
 
   answer(job: Message, m: Record<string, unknown>): void {
@@ -290,7 +294,7 @@ export class TestNode {
       this.running.delete(String(job['job_id']));
     }
     if (this.peer.ws.readyState !== WebSocket.OPEN) return;
-    this.peer.send({ ...m, job_id: job['job_id'], attempt: job['attempt'] });
+    this.peer.send({ ...m, ...refOf(job) });
   }
 
   /** `ok`, with the digest of what was received and a byte string that must come back intact. */
