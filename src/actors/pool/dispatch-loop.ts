@@ -38,8 +38,12 @@ export class DispatchLoop {
   readonly touch: Batcher<SessionTouch, SessionAdvanceReply>;
   readonly ack: Batcher<ResultAck, undefined>;
 
-  constructor(effects: Effects) {
+  readonly #stuck: (job: JobSpec, now: number) => void;
+
+  /** `stuck` hears of jobs the registry does not take for now. */
+  constructor(effects: Effects, stuck: (job: JobSpec, now: number) => void) {
     this.#effects = effects;
+    this.#stuck = stuck;
     this.append = new Batcher((items, done) => effects.call('resultAppend', { items }, done));
     this.advance = new Batcher((items, done) => effects.call('sessionAdvance', items, done));
     this.touch = new Batcher((items, done) => effects.call('sessionTouch', items, done));
@@ -55,7 +59,10 @@ export class DispatchLoop {
     if (c === undefined) {
       const effects = this.#effects;
       c = {
-        submit: new Batcher((jobs, done) => effects.call('jobSubmit', { cell, jobs }, done)),
+        submit: new Batcher(
+          (jobs, done) => effects.call('jobSubmit', { cell, jobs }, done),
+          this.#stuck,
+        ),
         accept: new Batcher((items, done) => effects.call('jobAccept', { cell, items }, done)),
         complete: new Batcher((items, done) => effects.call('jobComplete', { cell, items }, done)),
         fail: new Batcher((items, done) => effects.call('jobFail', { cell, items }, done)),

@@ -75,7 +75,8 @@ export interface DeskEvents {
   recordedElsewhere(u: Utterance, now: number): void;
   /** The registry lost the session. True: `again` is called once it is there again. */
   sessionMissing(u: Utterance, again: () => void): boolean;
-  saturated(u: Utterance): void;
+  /** Its client should say less for now. */
+  saturated(u: Utterance, now: number): void;
   /** Its session is here. */
   isHere(u: Utterance): boolean;
 }
@@ -99,7 +100,10 @@ export class JobDesk {
     this.pool = pool;
     this.#env = env;
     this.#events = events;
-    this.loop = new DispatchLoop(env.effects);
+    this.loop = new DispatchLoop(env.effects, ({ jobId }, now) => {
+      const u = this.#jobs.get(jobId);
+      if (u !== undefined) events.saturated(u, now);
+    });
   }
 
   get inFlight(): number {
@@ -167,7 +171,7 @@ export class JobDesk {
         this.#exists(u, r, now);
         return;
       case 'saturated':
-        this.#events.saturated(u);
+        this.#events.saturated(u, now);
         this.end(u, now, {
           status: 'failed',
           error: errorBody('pool_saturated', 'the queue of the pool is full'),

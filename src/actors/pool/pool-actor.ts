@@ -35,7 +35,7 @@ export class PoolActor {
       queued: (u, position) => of(u.session)?.event(u, 'queued', position),
       dispatched: (u) => of(u.session)?.event(u, 'dispatched'),
       retrying: (u) => of(u.session)?.event(u, 'retrying'),
-      saturated: (u) => of(u.session)?.saturated(),
+      saturated: (u, now) => of(u.session)?.saturated(now),
       isHere: (u) => of(u.session) !== undefined,
       recorded: (u, status, seq, frame, now) => {
         of(u.session)?.recorded(u, status, seq, frame, now);

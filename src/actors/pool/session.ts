@@ -469,7 +469,12 @@ export class Session {
     });
   }
 
-  saturated(): void {
+  #slowedUntil = 0;
+
+  /** The registry takes no more for now: once for all that waits. */
+  saturated(now: number): void {
+    if (now < this.#slowedUntil) return;
+    this.#slowedUntil = now + SLOW_DOWN_MS;
     this.link.send({ type: 'slow_down', pause_ms: SLOW_DOWN_MS });
   }
 

@@ -92,3 +92,29 @@ test('batcher: once it worked again the next failure is retried soon', () => {
   answer(100, false);
   expect(batcher.wakeAt).toBe(125);
 });
+
+test('batcher: who waits for a registry that takes nothing is told after a second, and again until it does', () => {
+  const stuck: [number, number][] = [];
+  const calls: Done<readonly number[]>[] = [];
+  const batcher = new Batcher<number, number>(
+    (_, done) => calls.push(done),
+    (item, now) => stuck.push([item, now]),
+  );
+  batcher.add(1, () => undefined);
+  batcher.flush(0);
+  batcher.add(2, () => undefined);
+  expect(batcher.wakeAt).toBe(1000);
+  batcher.flush(999);
+  expect(stuck).toEqual([]);
+  batcher.flush(1000);
+  calls.at(-1)!({ ok: false, error: errorBody('registry_unavailable', 'away') }, 1200);
+  batcher.flush(1500);
+  expect(stuck).toEqual([
+    [1, 1000],
+    [2, 1000],
+    [1, 1500],
+    [2, 1500],
+  ]);
+  calls.at(-1)!({ ok: true, value: [10, 20] }, 1600);
+  expect(batcher.wakeAt).toBe(null);
+});
