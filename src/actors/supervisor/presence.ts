@@ -24,17 +24,28 @@ export class Presence {
   readonly #startedAtMs: number;
   #timer: TimerHandle | undefined;
   #stopped = false;
-  /** Why the registry cannot be reached; null: it answers. */
-  trouble: string | null = 'not asked yet';
+  #trouble: string | null = 'not asked yet';
+  /** When the beat under way was asked; null: none is. */
+  #askedAt: number | null = null;
 
   constructor(options: PresenceOptions) {
     this.#options = options;
     this.#startedAtMs = options.clock.wallMs();
   }
 
+  /** Why the registry cannot be reached; null: it answers. */
+  get trouble(): string | null {
+    const { clock, ttlMs } = this.#options;
+    const waitedMs = this.#askedAt === null ? 0 : clock.monoMs() - this.#askedAt;
+    // Before the lease ends, when others take this instance for dead; the call itself may wait longer.
+    const silent = waitedMs > (2 * ttlMs) / 3;
+    return silent ? `no answer for ${Math.round(waitedMs)} ms` : this.#trouble;
+  }
+
   async beat(): Promise<void> {
     const { views, instance, ttlMs, address, version, sessions, log, clock } = this.#options;
-    const before = this.trouble;
+    const before = this.#trouble;
+    this.#askedAt = clock.monoMs();
     try {
       await views.instanceHeartbeat({
         instance,
@@ -44,12 +55,13 @@ export class Presence {
         version,
         sessions: sessions(),
       });
-      this.trouble = null;
+      this.#trouble = null;
       if (before !== null) log.info('registry.reachable');
     } catch (error) {
-      this.trouble = error instanceof Error ? error.message : String(error);
-      if (before === null) log.error('registry.unreachable', { reason: this.trouble });
+      this.#trouble = error instanceof Error ? error.message : String(error);
+      if (before === null) log.error('registry.unreachable', { reason: this.#trouble });
     }
+    this.#askedAt = null;
     if (!this.#stopped) {
       // A third of the lease: two beats may be lost before others take us for dead.
       this.#timer = clock.setTimer(ttlMs / 3, () => void this.beat());
