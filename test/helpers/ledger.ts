@@ -3,10 +3,13 @@
  *
  * Thread: any. Owns: nothing.
  */
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
+import { json } from 'node:stream/consumers';
 import { expect } from 'vitest';
 import type { Instance } from './instance.ts';
 import { until } from './wait.ts';
-import { within } from './ws-client.ts';
+import { UPGRADE_HEADERS, within } from './ws-client.ts';
 
 const http = (instance: Instance, path: string) =>
   fetch(`${instance.url.replace('ws:', 'http:')}${path}`);
@@ -23,6 +26,15 @@ export function becomes(instance: Instance, is: boolean, ms = 10_000): Promise<v
     `ready: ${is}`,
     ms,
   );
+}
+
+/** How a new client is refused, before its WebSocket opens. */
+export async function refusal(instance: Instance): Promise<{ status: number; body: unknown }> {
+  const request = get(`${instance.url.replace('ws:', 'http:')}/v1/session`, {
+    headers: UPGRADE_HEADERS,
+  });
+  const [response] = (await within(once(request, 'response'), 'refusal')) as [IncomingMessage];
+  return { status: response.statusCode ?? 0, body: await json(response) };
 }
 
 /** One scrape: values by name, those of one name added up. */

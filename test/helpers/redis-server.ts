@@ -31,7 +31,9 @@ export interface TestRedis {
   client(options?: TestClientOptions): Redis;
   /** kill -9; the data directory stays. */
   kill(): Promise<void>;
-  /** Starts it again after `kill()`, on the same socket and data. */
+  /** `SHUTDOWN`: it ends by itself, having written what it keeps at all. */
+  shutdown(): Promise<void>;
+  /** Starts it again after either, on the same socket and data. */
   start(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -104,6 +106,12 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
       return client;
     },
     kill,
+    async shutdown(): Promise<void> {
+      const client = new Redis({ path, retryStrategy: () => null });
+      await client.call('SHUTDOWN', 'NOSAVE').catch(() => undefined);
+      await running?.ended;
+      running = undefined;
+    },
     async start(): Promise<void> {
       running ??= await launch(args);
     },

@@ -4,7 +4,7 @@
  *
  * Thread: any. Owns: nothing; clients and nodes belong to the instance.
  */
-import { expect } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import { AUDIO, TestClient, sha256, soon, type Instance } from './instance.ts';
 import { every, type Message } from './ws-client.ts';
 
@@ -105,6 +105,7 @@ export class Traffic {
       clients.map((c) => new Talker(c)),
       everyMs,
     );
+    onTestFinished(traffic.quiet);
     await traffic.flows();
     return traffic;
   }

@@ -1,0 +1,72 @@
+/** Redis ends and comes back under traffic: with all it knew, without the last moments, with nothing. */
+import { cp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { Instance, ownPair, soon } from '../helpers/instance.ts';
+import { becomes, expectBalanced, ready, refusal } from '../helpers/ledger.ts';
+import { startRedis, type TestRedis } from '../helpers/redis-server.ts';
+import { Traffic } from '../helpers/traffic.ts';
+
+const EVERYSEC = ['--appendfsync', 'everysec'];
+
+let redis: TestRedis;
+let instance: Instance;
+beforeAll(async () => {
+  redis = await startRedis({ appendonly: true, args: EVERYSEC });
+  instance = await Instance.start({
+    args: ['--redis-url', redis.url, '--heartbeat-ms', '1000', '--node-ttl-ms', '4000'],
+  });
+});
+afterEach(() => expectBalanced(instance));
+afterAll(async () => {
+  await instance.dispose();
+  await redis.stop();
+});
+
+/** What clients are told while Redis is away. */
+async function away(traffic: Traffic): Promise<void> {
+  await becomes(instance, false);
+  await soon(
+    () => traffic.talkers.every((t) => t.client.of('slow_down').length > 0),
+    'slow_down for every session',
+  );
+  expect(await refusal(instance)).toMatchObject({
+    status: 503,
+    body: { code: 'registry_unavailable', retry_after_ms: expect.any(Number) as number },
+  });
+}
+
+test.for(['kill -9', 'SHUTDOWN'])('redis restart with AOF: %s', async (how) => {
+  const pair = ownPair();
+  await instance.node(pair);
+  await instance.node(pair);
+  const traffic = await Traffic.start(instance, pair);
+  if (how === 'SHUTDOWN') await redis.shutdown();
+  else await redis.kill();
+  await away(traffic);
+  await redis.start();
+  await becomes(instance, true);
+  await traffic.flows();
+  const results = await traffic.audit();
+  expect(new Set(results.map((r) => r['status']))).toEqual(new Set(['ok']));
+});
+
+test('redis restart: what was written last is lost with it, and is rebuilt', async () => {
+  const pair = ownPair();
+  await instance.node(pair);
+  await instance.node(pair);
+  const traffic = await Traffic.start(instance, pair);
+  const [files, copy] = [join(redis.dir, 'appendonlydir'), join(redis.dir, 'copy')];
+  await cp(files, copy, { recursive: true });
+  await traffic.flows();
+  await traffic.flows();
+  await redis.kill();
+  await rm(files, { recursive: true });
+  await cp(copy, files, { recursive: true });
+  await redis.start();
+  await becomes(instance, true);
+  await traffic.flows();
+  const results = await traffic.audit(['audio_lost']);
+  console.error(results.filter((r) => r['status'] !== 'ok').length, results.length);
+  expect(await ready(instance)).toBe(true);
+});
