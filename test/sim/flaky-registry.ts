@@ -41,7 +41,7 @@ export interface FlakyOptions {
   readonly random: SeededRandom;
   readonly owner: Owner;
   /** After each operation that ran. */
-  readonly ran: (op: string) => void;
+  readonly ran: (op: string, args: unknown, reply: unknown) => void;
 }
 
 export function flakyRegistry(options: FlakyOptions): Anything {
@@ -68,7 +68,7 @@ export function flakyRegistry(options: FlakyOptions): Anything {
         }
         const methods = model as unknown as Record<string, (a: unknown) => Promise<unknown>>;
         void methods[op]!(args).then((value) => {
-          ran(op);
+          ran(op, args, value);
           lastReply = Math.max(lastReply, world.now + hop());
           if (!lost) world.at(lastReply, owner, () => resolve(value));
         }, reject);

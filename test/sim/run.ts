@@ -4,9 +4,11 @@
  *
  * Thread: any. Owns: the run. Bounds: `stepsMax` steps, `STUCK_MS` of simulated time.
  */
+import { ownerOf } from '../../src/actors/pool-config.ts';
 import type { Logger } from '../../src/platform/logger.ts';
 import { jobId, type SessionId } from '../../src/domain/ids.ts';
 import { unpack } from '../../src/protocol/pack.ts';
+import type { SessionTouch } from '../../src/registry/registry.ts';
 import type { ResultMessage } from '../../src/sdk/client.ts';
 import { Audit, type Counts } from './audit.ts';
 import { flakyRegistry, fairWeather, type RedisWeather } from './flaky-registry.ts';
@@ -107,12 +109,14 @@ class Simulation {
     const world = this.#world;
     this.#lives += 1;
     const name = `i${this.#lives}`;
+    const { oneName, audioPersist } = this.#plan;
+    const config = poolConfigOf(oneName ? 'i' : name, this.#lives, audioPersist);
     return new SimInstance({
       world,
       network: this.#network,
       name,
       threads: this.#plan.threads,
-      config: poolConfigOf(this.#plan.oneName ? 'i' : name, this.#lives, this.#plan.audioPersist),
+      config,
       registry: (owner: Owner) =>
         flakyRegistry({
           world,
@@ -120,7 +124,7 @@ class Simulation {
           weather: this.#weather,
           random: world.dice(`redis of ${owner.name}`),
           owner,
-          ran: (op) => this.#ran(op),
+          ran: (op, args, reply) => this.#ran(op, args, reply, ownerOf(config)),
         }),
       log: this.#options.log ?? silent,
       acked: (session, offset) => this.#acked(session, offset),
@@ -142,10 +146,23 @@ class Simulation {
     if (offset > kept) this.#audit.broken(`${session}: ack ${offset}, but only ${kept} is kept`);
   }
 
-  #ran(op: string): void {
+  #ran(op: string, args: unknown, reply: unknown, caller: string): void {
     this.#audit.counts.registryCalls += 1;
+    if (op === 'sessionAdvance' || op === 'sessionTouch') {
+      this.#onlyByOwner(args as SessionTouch[], reply as { status: string }[], caller);
+    }
     const rule = brokenRule(this.#model.state);
     if (rule !== null) this.#audit.broken(`after ${op}: ${rule}`);
+  }
+
+  /** Who lost a session changes nothing of it any more. */
+  #onlyByOwner(list: SessionTouch[], replies: { status: string }[], caller: string): void {
+    for (const [i, { session }] of list.entries()) {
+      const owner = this.#model.state.sessions.get(session)?.owner;
+      if (replies[i]?.status === 'ok' && owner !== caller) {
+        this.#audit.broken(`${caller} changed ${session}, which is ${owner ?? 'nobody'}'s`);
+      }
+    }
   }
 
   /** Which ends are legal in this run. */

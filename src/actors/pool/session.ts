@@ -114,7 +114,7 @@ export class Session {
     const audioOffset = r?.audioOffset ?? 0;
     this.durable = new Durable(
       at.id,
-      { epoch: r?.epoch ?? 1, position: { nextUtterance, audioOffset, turnId } },
+      { epoch: r?.epoch ?? 1, position: r?.recorded ?? { nextUtterance, audioOffset, turnId } },
       desk.loop,
       this.link,
       {
@@ -126,6 +126,7 @@ export class Session {
         },
       },
     );
+    this.durable.jump({ nextUtterance, audioOffset, turnId });
     const { start } = at.config;
     const position = { offset: audioOffset, utterance: nextUtterance, turnId };
     this.#audio = new ClientAudio(

@@ -7,9 +7,13 @@
 import { END_STATES, type EndState } from '../../domain/job.ts';
 import { unpack } from '../../protocol/pack.ts';
 import type { SessionResumeReply } from '../../registry/registry.ts';
+import type { CursorPosition } from './cursor.ts';
 import type { Ledger, Standing } from './delivery.ts';
 
-export type Resumed = Extract<SessionResumeReply, { status: 'resumed' }>;
+export interface Resumed extends Extract<SessionResumeReply, { status: 'resumed' }> {
+  /** The cursor as it is recorded, when jobs beyond it have moved it on. */
+  readonly recorded?: CursorPosition;
+}
 
 export const NEW: Standing = {
   next: 0,

@@ -348,8 +348,10 @@ export class TakingUp {
 function withJob(r: Resumed, n: number, job: JobRecord): Resumed {
   const meta = unpack(job.meta) as JobMeta;
   const goesOn = meta.reason === 'max_duration' || meta.reason === 'max_bytes';
+  const { nextUtterance, audioOffset, turnId } = r;
   return {
     ...r,
+    recorded: r.recorded ?? { nextUtterance, audioOffset, turnId },
     nextUtterance: n + 1,
     audioOffset: job.audioEnd,
     turnId: goesOn ? meta.turn_id : meta.turn_id + 1,

@@ -1,0 +1,108 @@
+/**
+ * The mutation list: deliberate defects, each of which the simulator must catch. A change of the
+ * source that makes one impossible to plant fails the test: then the list is to be brought up to date.
+ *
+ * Thread: any. Pure.
+ */
+export interface Mutation {
+  /** The promise that it breaks. */
+  readonly name: string;
+  readonly file: string;
+  /** Occurs exactly once. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a slot is not released when its job ends',
+    file: 'test/sim/memory-jobs.ts',
+    find: 'if (this.#state.taken(cell, at.node).delete(memberOf(job.id, attempt))) {',
+    replace: 'if (this.#state.taken(cell, at.node).has(memberOf(job.id, attempt))) {',
+  },
+  {
+    name: 'the epoch of a late owner is not checked',
+    file: 'test/sim/memory-sessions.ts',
+    find: "return session.epoch > epoch ? 'fenced' : session;",
+    replace: 'return session;',
+  },
+  {
+    name: 'a second result of an utterance is recorded too',
+    file: 'test/sim/memory-sessions.ts',
+    find: 'if (a.utterance < session.doneBelow || session.results.has(a.utterance)) {',
+    replace: 'if (a.utterance < session.doneBelow) {',
+  },
+  {
+    name: 'results are delivered as they come, whatever the order asked for',
+    file: 'src/actors/pool/delivery.ts',
+    find: "if (this.order === 'relaxed') return [this.#give(due)];",
+    replace: 'return [this.#give(due)];',
+  },
+  {
+    name: 'audio is acknowledged before it is durable',
+    file: 'src/actors/pool/cursor.ts',
+    find: 'this.#segments.push({ utterance, end, turnId, safe: false });',
+    replace:
+      'this.#segments.push({ utterance, end, turnId, safe: true });\n    this.safe(utterance);',
+  },
+  {
+    name: 'bytes already held are not trimmed',
+    file: 'src/actors/pool/audio-intake.ts',
+    find: 'const skip = this.received - offset;',
+    replace: 'const skip = 0;',
+  },
+  {
+    name: 'a hole in the audio is taken for none',
+    file: 'src/actors/pool/audio-intake.ts',
+    find: "if (offset > this.received) return 'gap';",
+    replace: 'if (offset > this.received) this.received = offset;',
+  },
+  {
+    name: 'nobody looks after overdue jobs',
+    file: 'src/actors/pool/janitor.ts',
+    find: 'if (rescue) this.#rescue(cell);',
+    replace: '',
+  },
+  {
+    name: 'a slab that was read is kept',
+    file: 'src/actors/pool/pool-host.ts',
+    find: "else this.#env.effects.post({ type: 'slab.return', slab }, [slab]);",
+    replace: '',
+  },
+  {
+    name: 'the client does not send again what the server lost',
+    file: 'src/sdk/client-outgoing.ts',
+    find: 'if (!this.buffer.seek(offset)) return null;',
+    replace: 'if (offset < 0) return null;',
+  },
+  {
+    name: 'the node forgets results that a broken connection left unproven',
+    file: 'src/sdk/node-core.ts',
+    find: 'if (keep.has(keyOf(conclusion))) this.#sendConclusion(conclusion, now);',
+    replace: 'if (keep.has(keyOf(conclusion))) conclusion.ping = 0;',
+  },
+  {
+    name: 'jobs that ended are not cancelled on nodes that still run them',
+    file: 'src/actors/pool/node-actor.ts',
+    find: 'for (const ref of reply.cancel) {',
+    replace: 'for (const ref of reply.cancel.slice(0, 0)) {',
+  },
+  {
+    name: 'whoever shows no token gets any session',
+    file: 'test/sim/memory-sessions.ts',
+    find: "if (a.tokenHash === null && a.owner !== session.owner) return { status: 'fenced' };",
+    replace: '',
+  },
+  {
+    name: 'a late registration of the same process fences the node',
+    file: 'src/actors/pool/node-actor.ts',
+    find: 'if (reply.incarnation === this.#register?.incarnation) {',
+    replace: 'if (reply.incarnation < 0) {',
+  },
+  {
+    name: 'a failed call of the dispatch loop is not repeated',
+    file: 'src/actors/pool/batcher.ts',
+    find: 'this.#waiting = [...batch, ...this.#waiting];',
+    replace: 'void batch;',
+  },
+];
