@@ -57,7 +57,7 @@ test('thread restart: the ledger of the instance balances again, with jobs under
   );
   expect(await metric('ledger_difference')).toBe(0);
   expect(await metric('jobs_accepted_total')).toBe(4);
-  expect(await metric('jobs_ended_total{status="handed_on"}')).toBe(2);
+  expect(await metric('jobs_ended_total{status="left"}')).toBe(2);
 });
 
 test('thread restart: a thread that comes back while Redis is away waits for it and uses up no budget', async () => {

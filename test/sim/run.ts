@@ -26,6 +26,8 @@ import { World, type Owner } from './world.ts';
 const STUCK_MS = 150_000;
 /** After the last client has left: late nodes, graces and deadlines pass. */
 const AFTER_MS = 11_000;
+/** A rescuer looks ten times a second; after a stall it keeps quiet for a heartbeat. */
+const OVERDUE_MS = 3000;
 /** Turns of the microtask queue after a step: the longest chain of promises in the SDK shells. */
 const TURNS = 4;
 const microtasks = Promise.resolve();
@@ -71,6 +73,8 @@ class Simulation {
   readonly #weather: RedisWeather = fairWeather();
   readonly #model: MemoryRegistry;
   #clockSkew = 0;
+  /** The last fault is over. */
+  readonly #calmAt: number;
   #lives = 0;
   #instance: SimInstance;
   readonly #zombies: SimInstance[] = [];
@@ -101,8 +105,8 @@ class Simulation {
       (c, i) => new SimClient(world, this.#network, i, c, audit, verdict, drains),
     );
     for (const fault of plan.faults) world.at(fault.at, null, () => this.#strike(fault));
-    const calmAt = Math.max(STORM_MS, ...plan.faults.map((f) => f.at)) + 6000;
-    world.at(calmAt, null, () => this.#nodes.forEach((n) => (n.troubled = false)));
+    this.#calmAt = Math.max(STORM_MS, ...plan.faults.map((f) => f.at)) + 6000;
+    world.at(this.#calmAt, null, () => this.#nodes.forEach((n) => (n.troubled = false)));
   }
 
   #start(): SimInstance {
@@ -151,8 +155,18 @@ class Simulation {
     if (op === 'sessionAdvance' || op === 'sessionTouch') {
       this.#onlyByOwner(args as SessionTouch[], reply as { status: string }[], caller);
     }
-    const rule = brokenRule(this.#model.state);
+    const rule = brokenRule(this.#model.state) ?? this.#overdue();
     if (rule !== null) this.#audit.broken(`after ${op}: ${rule}`);
+  }
+
+  /** Once it is calm, nothing is late for long without somebody looking after it. */
+  #overdue(): string | null {
+    if (this.#world.now < this.#calmAt + OVERDUE_MS) return null;
+    const late = 1_000_000 + this.#world.now + this.#clockSkew - OVERDUE_MS;
+    for (const [job, at] of this.#model.state.cell(0).active) {
+      if (at < late) return `nobody looks after ${job}`;
+    }
+    return null;
   }
 
   /** Who lost a session changes nothing of it any more. */
@@ -290,7 +304,8 @@ class Simulation {
 
   /** Sessions nobody comes back for wait until their time is over. */
   get #someoneLeft(): boolean {
-    return this.#plan.faults.some((f) => f.kind === 'crash.client' || f.kind === 'zombie');
+    const leave: readonly string[] = ['crash.client', 'crash.thread', 'zombie'];
+    return this.#plan.faults.some((f) => leave.includes(f.kind));
   }
 
   async #until(over: () => boolean, ms: number): Promise<boolean> {
