@@ -56,7 +56,7 @@ export class PoolActor {
   }
 
   get inFlight(): number {
-    return this.#desk.inFlight;
+    return this.#desk.jobs.size;
   }
 
   get loop() {
@@ -71,7 +71,7 @@ export class PoolActor {
 
   wake(now: number): void {
     this.#sessions.wake(now);
-    this.#desk.sweep(now);
+    this.#desk.jobs.sweep(now);
   }
 
   flush(now: number): void {
@@ -166,14 +166,14 @@ export class PoolActor {
         this.#desk.alive(ref, nodeId, cell, m.type === 'accept', now);
         return;
       case 'partial': {
-        const u = this.#desk.job(ref.jobId);
+        const u = this.#desk.jobs.get(ref.jobId);
         if (u?.recorded === false && output !== null && u.attempt === ref.attempt) {
           this.#sessions.get(u.session)?.partial(u, new Uint8Array(output));
         }
         return;
       }
       case 'handback':
-        this.#desk.lost(ref, nodeId, 'handback', now);
+        this.#desk.attempts.lost(ref, nodeId, 'handback');
         return;
       case 'fail':
         this.#nodeFailed(ref, nodeId, m, now);
@@ -202,7 +202,7 @@ export class PoolActor {
   ): void {
     if (m.retryable) {
       const error = { code: m.code, message: m.message };
-      this.#desk.lost(ref, nodeId, 'failed', now, { service: m.service, error });
+      this.#desk.attempts.lost(ref, nodeId, 'failed', { service: m.service, error });
       return;
     }
     const error = { code: 'node_failed', message: `${m.code}: ${m.message}`, retryable: false };
@@ -213,9 +213,10 @@ export class PoolActor {
     m: Message<'job.assigned'> | Message<'job.lost'> | Message<'job.rescued'> | Message<'job.sent'>,
     now: number,
   ): void {
-    if (m.type === 'job.assigned') this.#desk.assign(m.assignment, now);
-    else if (m.type === 'job.lost') this.#desk.lost(m.ref, m.nodeId, m.loss, now);
+    const { attempts } = this.#desk;
+    if (m.type === 'job.assigned') attempts.assign(m.assignment, now);
+    else if (m.type === 'job.lost') attempts.lost(m.ref, m.nodeId, m.loss);
     else if (m.type === 'job.rescued') this.#desk.rescued(m.rescue, now);
-    else this.#desk.sent(m.jobId, m.attempt, m.buffer, m.ok, now);
+    else attempts.sent(m.jobId, m.attempt, m.buffer, m.ok, now);
   }
 }

@@ -271,7 +271,7 @@ export class Session {
     for (const { seq, utterance, packed } of r.results) {
       const status = statusOf(packed);
       const u = this.#open.get(utterance);
-      if (u !== undefined) this.#desk.left(u);
+      if (u !== undefined) this.#desk.jobs.leave(u);
       this.#open.delete(utterance);
       const frame = new Uint8Array(new ArrayBuffer(packed.length));
       frame.set(packed);
@@ -330,10 +330,9 @@ export class Session {
       c.reason === 'manual' ? this.#finalizeTag : undefined,
     );
     this.durable.cursor.cut(c.utterance, c.end, this.#audio.intake.turnId);
-    this.#env.stats.accepted += 1;
     this.#open.set(u.n, u);
     this.#owed.add(u.n);
-    this.#desk.take(u);
+    this.#desk.jobs.take(u);
     this.#wake(u.overdueAt + OVERDUE_GRACE_MS);
     this.#backlog.push(u);
     this.#submitNext();
@@ -350,7 +349,7 @@ export class Session {
     while (u?.state === 'recording') u = this.#backlog.shift();
     if (u === undefined) return;
     this.#submitting = true;
-    this.#desk.submit(
+    this.#desk.submitting.submit(
       u,
       {
         tenant: this.config.tenant,
@@ -415,7 +414,7 @@ export class Session {
     const u = this.#open.get(n);
     if (u === undefined) return;
     const error = errorBody('cancelled', 'given up by the client');
-    this.#desk.end(u, this.#now, { status: 'cancelled', error });
+    this.#desk.endings.end(u, this.#now, { status: 'cancelled', error });
   }
 
   stop(now: number): void {
@@ -522,7 +521,7 @@ export class Session {
     this.#runLater(now);
     this.#audio.wake(this.#open.size, now);
     for (const u of this.#open.values()) {
-      if (now >= u.overdueAt + OVERDUE_GRACE_MS) this.#desk.expire(u, false, now);
+      if (now >= u.overdueAt + OVERDUE_GRACE_MS) this.#desk.endings.expire(u, false, now);
     }
     if (now >= this.#touchAt) {
       this.#touchAt = now + this.#env.config.resumeMs / 3;
@@ -577,7 +576,7 @@ export class Session {
   /** An earlier owner cut utterance `u` elsewhere: go on where the registry's version ends. */
   otherCut(u: Utterance, audioEnd: number): void {
     for (const later of this.#backlog) {
-      this.#desk.left(later);
+      this.#desk.jobs.leave(later);
       this.#open.delete(later.n);
       this.#owed.delete(later.n);
     }
@@ -603,7 +602,7 @@ export class Session {
     this.durable.end();
     this.#backlog = [];
     // Whoever has the session now has them too; what is not recorded here is theirs to end.
-    for (const u of this.#open.values()) this.#desk.left(u);
+    for (const u of this.#open.values()) this.#desk.jobs.leave(u);
     this.#audio.intake.close();
   }
 }

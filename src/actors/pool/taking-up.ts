@@ -289,14 +289,14 @@ export class TakingUp {
         });
         return;
       }
-      const known = this.#desk.job(id);
+      const known = this.#desk.jobs.get(id);
       if (known?.recorded === true) s.recordedElsewhere(known, now);
       else if (known !== undefined) s.pending(known, now);
-      else if (o.value !== null && !isEnded(o.value.state)) {
-        const u = this.#desk.adopt(o.value, now);
-        s.pending(u, now);
-        if (doubting) this.#doubtLater(s, u.n, now);
-      } else s.pending(this.#desk.endLost(id, now), now);
+      else {
+        const live = o.value === null || isEnded(o.value.state) ? null : o.value;
+        s.pending(this.#desk.found(id, live, now), now);
+        if (doubting) this.#doubtLater(s, n, now);
+      }
     });
   }
 
@@ -305,12 +305,12 @@ export class TakingUp {
    * What gives no sign of life soon is handed out once more; the first result still counts.
    */
   #doubtLater(s: Session, n: number, now: number): void {
-    s.later(now + DOUBT_MS, (at) => {
+    s.later(now + DOUBT_MS, () => {
       const u = s.utterance(n);
       if (u === undefined || u.progressAt > 0 || u.nodeId === undefined) return;
       if (u.state !== 'assigned' && u.state !== 'running') return;
       const ref = { jobId: u.jobId, attempt: u.attempt };
-      this.#desk.lost(ref, u.nodeId, 'undeliverable', at);
+      this.#desk.attempts.lost(ref, u.nodeId, 'undeliverable');
     });
   }
 

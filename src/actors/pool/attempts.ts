@@ -1,0 +1,185 @@
+/**
+ * Attempts: a job handed to a node, its frame on the way there, and the attempt lost, which may lead
+ * to the next one.
+ *
+ * Thread: pool. Owns: nothing (the utterances are in jobs.ts).
+ */
+import type { AttemptRef, JobId, NodeId } from '../../domain/ids.ts';
+import type { AttemptLoss } from '../../domain/job.ts';
+import { writeJobEnvelope } from '../../protocol/job-frame.ts';
+import type { Assignment, JobFailReply } from '../../registry/registry.ts';
+import type { DeskEvents } from './desk-events.ts';
+import type { DispatchLoop } from './dispatch-loop.ts';
+import type { Endings } from './endings.ts';
+import type { Jobs } from './jobs.ts';
+import type { PoolEnv } from './pool-env.ts';
+import { handOn, tellState } from './tell.ts';
+import type { LastError, Utterance } from './utterance.ts';
+
+/** What a node said of an attempt it could not do. */
+export interface LossReason {
+  readonly service?: string | undefined;
+  readonly error?: LastError;
+}
+
+export class Attempts {
+  readonly #env: PoolEnv;
+  readonly #jobs: Jobs;
+  readonly #endings: Endings;
+  readonly #loop: DispatchLoop;
+  readonly #events: DeskEvents;
+
+  constructor(env: PoolEnv, jobs: Jobs, endings: Endings, loop: DispatchLoop, events: DeskEvents) {
+    this.#env = env;
+    this.#jobs = jobs;
+    this.#endings = endings;
+    this.#loop = loop;
+    this.#events = events;
+  }
+
+  // --- handed to a node ------------------------------------------------------------------------
+
+  /** The registry handed a job to a node. */
+  assign(a: Assignment, now: number): void {
+    const u = this.#jobs.get(a.jobId);
+    if (u !== undefined) this.hand(u, a, now);
+    else
+      this.#jobs.fetch(a.jobId, true, (found, at) => {
+        this.hand(found, a, at);
+      });
+  }
+
+  hand(u: Utterance, a: Assignment, now: number): void {
+    if (u.state === 'recording' || a.attempt < u.attempt) return;
+    if (a.attempt > 1 && a.attempt > u.attempt) {
+      this.#env.stats.retries += 1;
+      this.#events.retrying(u);
+    }
+    if (u.state === 'queued' && u.submittedAt > 0)
+      u.queuedMs += now - (u.assignedAt || u.submittedAt);
+    u.state = 'assigned';
+    u.attempt = a.attempt;
+    u.nodeId = a.nodeId;
+    u.assignedAt = now;
+    // A repeated submit still reads the buffer.
+    if (u.sending || u.submitting) {
+      u.next = a;
+      return;
+    }
+    if (u.buffer !== null) this.#send(u, a, u.buffer, now);
+    else this.#fetchAndSend(u, a);
+  }
+
+  #send(u: Utterance, a: Assignment, buffer: ArrayBuffer, now: number): void {
+    const { jobId, dataStart } = u;
+    const end = dataStart + (u.audioEnd - u.audioStart);
+    const head = {
+      job_id: jobId,
+      attempt: a.attempt,
+      session_id: u.session,
+      utterance: u.n,
+      deadline_ms: Math.max(0, Math.round(u.overdueAt - now)),
+    };
+    const start = writeJobEnvelope(buffer, dataStart, end, head, u.meta);
+    u.buffer = null;
+    u.sending = true;
+    const { nodeId, attempt } = a;
+    const message = { type: 'job.send', nodeId, jobId, attempt, buffer, start, end } as const;
+    this.#env.effects.post(message, [buffer]);
+  }
+
+  #fetchAndSend(u: Utterance, a: Assignment): void {
+    this.#env.effects.call('jobFetch', { jobId: u.jobId, withAudio: true }, (o, now) => {
+      if (u.state === 'recording' || u.attempt !== a.attempt || u.sending) return;
+      if (!o.ok) {
+        this.lost({ jobId: u.jobId, attempt: a.attempt }, a.nodeId, 'undeliverable');
+        return;
+      }
+      const audio = o.value?.audio;
+      if (audio?.length !== u.audioEnd - u.audioStart) {
+        this.#endings.fail(u, 'audio_lost', 'the audio of the utterance is no longer kept', now);
+        return;
+      }
+      const buffer = this.#env.buffers.take(u.dataStart + audio.length);
+      new Uint8Array(buffer).set(audio, u.dataStart);
+      this.#send(u, a, buffer, now);
+    });
+  }
+
+  /** The buffer is back from the supervisor. */
+  sent(jobId: JobId, attempt: number, buffer: ArrayBuffer, ok: boolean, now: number): void {
+    const u = this.#jobs.get(jobId);
+    if (u === undefined || u.state === 'recording') {
+      this.#env.buffers.give(buffer);
+      return;
+    }
+    u.sending = false;
+    const next = u.next;
+    u.next = null;
+    if (ok && this.#env.config.audioPersist === 'on' && next === null)
+      this.#env.buffers.give(buffer);
+    else u.buffer = buffer;
+    if (ok && attempt === u.attempt) this.#sentOk(u, now);
+    if (!ok && u.nodeId !== undefined && attempt === u.attempt) {
+      this.lost({ jobId, attempt }, u.nodeId, 'undeliverable');
+    } else if (next !== null && u.buffer !== null) {
+      this.#send(u, next, u.buffer, now);
+    }
+  }
+
+  #sentOk(u: Utterance, now: number): void {
+    u.sentAt = now;
+    const { stages } = this.#env.stats;
+    stages.send.observe(now - u.assignedAt);
+    stages.queue.observe(u.queuedMs);
+    stages.dispatch.observe(Math.max(0, now - u.cutAt - u.queuedMs));
+    this.#events.dispatched(u);
+  }
+
+  // --- lost ------------------------------------------------------------------------------------
+
+  /** An attempt is over without a result. */
+  lost(ref: AttemptRef, nodeId: NodeId, loss: AttemptLoss, why: LossReason = {}): void {
+    const cell = Number(ref.jobId.slice(0, ref.jobId.indexOf('.')));
+    const u = this.#jobs.get(ref.jobId);
+    if (u !== undefined && why.error !== undefined) u.lastError = why.error;
+    const service = why.service === undefined ? {} : { service: why.service };
+    this.#loop.cell(cell).fail.add({ ...ref, nodeId, loss, ...service }, (reply, now) => {
+      this.#failed(ref, reply, now);
+    });
+  }
+
+  #failed(ref: AttemptRef, r: JobFailReply, now: number): void {
+    handOn(this.#env, r.handed);
+    if (r.degraded !== undefined) {
+      tellState(this.#env, r.degraded, 'degraded', 'too many failures');
+    }
+    if (r.status === 'reassigned') this.assign(r.assignment, now);
+    const u = this.#jobs.get(ref.jobId);
+    if (u === undefined) {
+      if (r.status !== 'exhausted') return;
+      this.#jobs.fetch(ref.jobId, false, (found, at) => {
+        this.#endings.exhausted(found, at);
+      });
+      return;
+    }
+    if (r.status === 'queued') this.backToQueue(u, now);
+    if (r.status === 'exhausted') this.#endings.exhausted(u, now);
+    if (r.status === 'ended') this.#endings.endedElsewhere(u, now);
+    if (r.status === 'unknown') {
+      this.#endings.fail(u, 'internal', 'the registry lost the job', now);
+    }
+  }
+
+  backToQueue(u: Utterance, now: number): void {
+    if (u.state === 'recording' || u.state === 'queued') return;
+    if (this.#jobs.isOrphan(u)) {
+      // Whoever frees a slot for it learns of it.
+      this.#jobs.leave(u);
+      return;
+    }
+    u.state = 'queued';
+    u.assignedAt = now;
+    this.#events.queued(u, undefined);
+  }
+}
