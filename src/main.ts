@@ -46,7 +46,7 @@ async function checkForeignRedis(redis: RedisClient, config: Config, log: RootLo
     log[f.severity](`redis.${f.code}`, { problem: f.message, remedy: f.remedy });
   }
   const grave = findings.find((f) => f.severity === 'error');
-  if (grave !== undefined) throw new Error(`${grave.message}. ${grave.remedy}`);
+  if (grave !== undefined) throw new Error(`${grave.message} ${grave.remedy}`);
 }
 
 /** Runs an instance until it is told to end; resolves with the exit code. */

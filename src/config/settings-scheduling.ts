@@ -158,8 +158,8 @@ export const sessionSettings = {
     min: 0,
     max: 10_000,
     unit: 'ms',
-    doc: 'A shorter utterance is not sent to a node; it ends as `empty`.',
-    why: 'Clicks and single frames hold no word.',
+    doc: 'With less speech than this, what a pause ends is taken for noise and forgotten. A session may choose its own.',
+    why: 'Clicks and single frames hold no word. What is cut by request (`finalize`, `stop`) or by length is not judged.',
   }),
   resumeMs: int({
     default: 300_000,
@@ -182,7 +182,7 @@ export const sessionSettings = {
     min: 1,
     max: 65_536,
     unit: 'results',
-    doc: 'Results kept for one session until its client acknowledges them; at the bound the client is slowed down.',
-    why: 'Each may carry speech of some 100 KB. Not below --inflight-max: each of those becomes a result.',
+    doc: 'Results kept for one session until its client acknowledges them; past it the oldest is forgotten.',
+    why: 'Each may carry speech of some 100 KB. A resume that needs a forgotten one is refused. Not below --inflight-max: each of those becomes a result.',
   }),
 } as const;

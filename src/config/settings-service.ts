@@ -112,7 +112,7 @@ export const serviceSettings = {
   logLevel: oneOf(['debug', 'info', 'warn', 'error', 'silent'], {
     default: 'info',
     doc: 'The least severe log line that is written.',
-    why: 'At info each node, instance and pool event is one line and each session two; jobs are at debug.',
+    why: 'At info what happens to the instance, its threads, its nodes and Redis has a line each. Sessions and jobs are in the metrics and in `GET /v1/jobs/:id`, not in the log, unless something is wrong with one.',
   }),
 } as const;
 
@@ -126,8 +126,8 @@ export const accessSettings = {
     why: 'Nodes hear what clients say: who may be one is decided apart from who may be a client.',
   }),
   adminTokens: tokens({
-    doc: 'Tokens for the calls that change something (`POST /v1/drain`, `PUT /v1/rollout`, …). Same forms as --client-tokens.',
-    why: 'Without any, those calls are allowed from loopback only.',
+    doc: 'Tokens for the calls that change something (`POST /v1/drain`, `POST /v1/nodes/:id/drain`). Same forms as --client-tokens.',
+    why: 'Without any, those calls are allowed from this machine only, and not through a proxy or from a web page.',
   }),
   insecure: bool({
     default: false,

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { Instance, ownPair, sha256, silence, speech } from '../helpers/instance.ts';
+import { startRedis } from '../helpers/redis-server.ts';
 import { until } from '../helpers/wait.ts';
 import { within } from '../helpers/ws-client.ts';
 
@@ -13,6 +14,14 @@ async function start(...args: string[]): Promise<Instance> {
   onTestFinished(() => instance.dispose());
   return instance;
 }
+
+test('start: a Redis that must not be used is refused with the problem and the remedy, in whole sentences', async () => {
+  const redis = await startRedis({ args: ['--maxmemory-policy', 'allkeys-lru'] });
+  onTestFinished(() => redis.stop());
+  await expect(Instance.start({ args: ['--redis-url', redis.url] })).rejects.toThrow(
+    /dragoman: maxmemory-policy is allkeys-lru: [^.]*\. Set it: [^.]* \(and in redis\.conf\)\.\n$/,
+  );
+});
 
 test('drain: SIGTERM says goaway, lets the job in flight finish, and exits with 0', async () => {
   const instance = await start('--drain-ms', '10000');
