@@ -116,9 +116,10 @@ function rounded(value: unknown): unknown {
 const JOBS: Command<typeof FLAGS> = {
   name: 'jobs',
   operands: { text: '<job id>', min: 1, max: 1 },
-  about: 'Shows one job: its state, its pool, and every attempt. Ids are in results and logs.',
+  about:
+    'Shows one job: its state, its pool, and every attempt. `dragoman speak --json` shows ids.',
   flags: FLAGS,
-  examples: ['dragoman jobs 0.en-es.3f1c2a.7'],
+  examples: ['dragoman jobs 0.en-es.k3j2m8p4t6w0q5x7z9ab.7'],
 };
 
 export const jobs = {
