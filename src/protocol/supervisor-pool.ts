@@ -112,7 +112,7 @@ export type SupervisorToPool =
     }
   /** A rescue of a job whose session belongs on this thread. */
   | { readonly type: 'job.rescued'; readonly rescue: Rescue }
-  | { readonly type: 'drain'; readonly deadlineMs: number };
+  | { readonly type: 'drain' };
 
 export type PoolToSupervisor =
   | { readonly type: 'client.send'; readonly conn: ConnId; readonly message: SchedulerToClient }

@@ -73,6 +73,38 @@ test('drain: while it leaves, an instance is not ready and refuses new sessions'
   expect(client.results).toMatchObject([{ status: 'ok' }]);
 });
 
+test('drain: what runs is finished though its client is away; what waits for a node goes on after the restart', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'dg-drain-'));
+  onTestFinished(() => rm(dataDir, { recursive: true, force: true, maxRetries: 3 }));
+  const first = await Instance.start({ dataDir, args: ['--drain-ms', '25000'] });
+  onTestFinished(() => first.dispose());
+  const [pair, unserved] = [ownPair(), ownPair()];
+  const node = await first.node(pair, { work: () => undefined });
+  const [away, waiting] = [await first.client(pair, MANUAL), await first.client(unserved, MANUAL)];
+  const said = [away.say(300, 1), waiting.say(300, 2)];
+  const job = await node.job();
+  await waiting.event(0, 'queued');
+  away.peer.ws.terminate();
+  first.child.kill('SIGTERM');
+  await waiting.next('goaway');
+  node.done(job);
+  // Far below what the drain may take.
+  expect(await within(first.exited, 'exit', 8000)).toBe(0);
+
+  const second = await Instance.start({ dataDir });
+  onTestFinished(() => second.dispose());
+  expect((await (await second.resume(away, -1)).result(0))['output']).toMatchObject({
+    sha: sha256(said[0]!),
+  });
+  const resumed = await second.resume(waiting, -1);
+  const late = await second.node(unserved);
+  expect(await resumed.result(0)).toMatchObject({
+    status: 'ok',
+    node_id: late.id,
+    output: { sha: sha256(said[1]!) },
+  });
+});
+
 test('crash: after kill -9 an instance on the same data goes on, and a session resumes without loss', async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'dg-crash-'));
   onTestFinished(() => rm(dataDir, { recursive: true, force: true, maxRetries: 3 }));

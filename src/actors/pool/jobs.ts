@@ -47,6 +47,13 @@ export class Jobs {
     return this.#jobs.size;
   }
 
+  /** Anything that does not only wait for a node, safe in the registry. */
+  get isBusy(): boolean {
+    const waitsSafely = this.#env.config.audioPersist === 'on';
+    for (const u of this.#jobs.values()) if (u.state !== 'queued' || !waitsSafely) return true;
+    return false;
+  }
+
   get(id: JobId): Utterance | undefined {
     return this.#jobs.get(id);
   }

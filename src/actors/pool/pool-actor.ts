@@ -59,6 +59,10 @@ export class PoolActor {
     return this.#desk.jobs.size;
   }
 
+  get isBusy(): boolean {
+    return this.#desk.jobs.isBusy;
+  }
+
   get loop() {
     return this.#desk.loop;
   }

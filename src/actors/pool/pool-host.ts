@@ -111,7 +111,7 @@ export class PoolHost {
         this.#poolOfJob(m.rescue.jobId)?.actor.job(m, now);
         return;
       case 'drain':
-        this.#drain(m.deadlineMs, now);
+        this.#drain(now);
         return;
       default:
         assertNever(m, 'SupervisorToPool');
@@ -136,14 +136,16 @@ export class PoolHost {
     }
   }
 
-  #drain(_deadlineMs: number, now: number): void {
+  #drain(now: number): void {
     this.#draining = true;
     for (const pool of this.#pools.values()) pool.drain(now);
     this.#checkDrained();
   }
 
   #checkDrained(): void {
-    if (!this.#draining || this.inFlight > 0) return;
+    if (!this.#draining) return;
+    // What waits for a node goes on with another instance, or after the restart.
+    for (const pool of this.#pools.values()) if (pool.isBusy) return;
     this.#draining = false;
     this.#env.effects.post({ type: 'drained' });
   }

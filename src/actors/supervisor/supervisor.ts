@@ -58,8 +58,9 @@ export class Supervisor implements GatewayEvents {
   /** Every session an actor thread here has; null: its client is away. */
   readonly #sessions = new Map<SessionId, ConnId | null>();
   readonly #nodes = new NodeRoutes();
-  #drainedThreads = 0;
-  /** Called when every thread has nothing in flight after a drain began. */
+  /** Null: no drain has begun. A thread that is restarted meanwhile has to say it again. */
+  #drained: Set<ThreadHandle> | null = null;
+  /** Called when no thread has anything running after a drain began. */
   onDrained: () => void = () => undefined;
 
   constructor(options: SupervisorOptions) {
@@ -252,8 +253,8 @@ export class Supervisor implements GatewayEvents {
         thread.stats = m.stats;
         return;
       case 'drained':
-        this.#drainedThreads += 1;
-        if (this.#drainedThreads === this.#options.threads.length) this.onDrained();
+        this.#drained?.add(thread);
+        if (this.#drained?.size === this.#options.threads.length) this.onDrained();
         return;
       default:
         assertNever(m, 'PoolToSupervisor');
@@ -326,6 +327,7 @@ export class Supervisor implements GatewayEvents {
       // Its hold, if any, died with the thread.
       route.held = route.thread === thread ? false : route.held;
     }
+    this.#drained?.delete(thread);
     for (const conn of this.#nodes.unanswered(thread)) {
       this.#gateway?.closeNode(conn, 1011, error.message);
     }
@@ -348,6 +350,7 @@ export class Supervisor implements GatewayEvents {
         stopping: route?.stopping ?? false,
       });
     }
+    if (this.#drained !== null) thread.post({ type: 'drain' });
     // What was held goes behind the adoptions, or the new life would not know whose it is.
     const conns = [...this.#clients].filter(([, r]) => r.thread === thread).map(([conn]) => conn);
     this.#gateway?.resumeReading(conns);
@@ -361,9 +364,9 @@ export class Supervisor implements GatewayEvents {
 
   // --- leaving -------------------------------------------------------------------------------
 
-  /** Tells clients to go, has open utterances cut and persisted; `onDrained` when all have ended. */
+  /** Tells clients to go, has open utterances cut and persisted; `onDrained` when nothing runs any more. */
   drain(deadlineMs: number): void {
-    this.#drainedThreads = 0;
+    this.#drained = new Set();
     const { random, threads } = this.#options;
     for (const conn of this.#clients.keys()) {
       // Spread over half the time left, so that they do not all reconnect at once.
@@ -374,7 +377,7 @@ export class Supervisor implements GatewayEvents {
         reconnect_after_ms,
       });
     }
-    for (const thread of threads) thread.post({ type: 'drain', deadlineMs });
+    for (const thread of threads) thread.post({ type: 'drain' });
   }
 
   /** After the drain: nodes are told to go elsewhere. */
