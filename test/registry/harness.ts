@@ -7,9 +7,14 @@ import type { Cluster, Redis } from 'ioredis';
 import { systemClock } from '../../src/platform/clock.ts';
 import { createRedisRegistry } from '../../src/registry/redis-registry.ts';
 import type { RegistryTiming } from '../../src/registry/registry.ts';
+import { expect } from 'vitest';
+import { cellKey } from '../../src/lua/keys.ts';
 import { tick } from '../helpers/wait.ts';
-import { createMemoryRegistry } from '../sim/memory-registry.ts';
+import { createMemoryRegistry, type MemoryRegistry } from '../sim/memory-registry.ts';
+import { brokenRule } from '../sim/model-invariants.ts';
 import { TIMING, type Harness } from './fixtures.ts';
+import { checkKeys } from './key-invariants.ts';
+import type { PairHarness } from './pair-world.ts';
 
 const TICK_MS = 5;
 
@@ -39,6 +44,29 @@ export function memoryHarness(timing: Partial<RegistryTiming> = {}, cells = 1): 
   return Promise.resolve({ registry, tick: move });
 }
 
+/** The model, with time at the test's command. */
+export async function memoryPairs(timing: Partial<RegistryTiming> = {}): Promise<PairHarness> {
+  const harness = await memoryHarness(timing);
+  const { state } = harness.registry as MemoryRegistry;
+  const cell = state.cell(0);
+  return {
+    ...harness,
+    lapse: async (id) => {
+      const known = state.node(cell, id);
+      if (known !== undefined && known.state !== 'offline') known.leaseUntil = state.now();
+      await Promise.resolve();
+    },
+    overdue: async (id) => {
+      if (cell.active.has(id)) cell.active.set(id, state.now());
+      await Promise.resolve();
+    },
+    check: async () => {
+      expect(brokenRule(state)).toBeNull();
+      await Promise.resolve();
+    },
+  };
+}
+
 async function flush(redis: Redis | Cluster): Promise<void> {
   // Cluster and Redis both have it; their types do not meet.
   await redis.call('FLUSHALL');
@@ -59,4 +87,25 @@ export async function redisHarness(
     nowMs: () => systemClock.monoMs(),
   });
   return { registry, tick };
+}
+
+/** Redis, whose records are made older where time should have passed. */
+export async function redisPairs(
+  redis: Redis,
+  timing: Partial<RegistryTiming> = {},
+): Promise<PairHarness> {
+  const harness = await redisHarness(redis, timing);
+  const cell = cellKey(0);
+  return {
+    ...harness,
+    lapse: async (id) => {
+      if ((await redis.zscore(`${cell}:nodes`, id)) === null) return;
+      await redis.hset(`${cell}:node:${id}`, 'lease', 1);
+      await redis.zadd(`${cell}:nodes`, 1, id);
+    },
+    overdue: async (id) => {
+      await redis.zadd(`${cell}:active`, 'XX', 1, id);
+    },
+    check: () => checkKeys(redis),
+  };
 }

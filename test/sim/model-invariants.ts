@@ -7,6 +7,9 @@
 import type { ModelCell, ModelState } from './memory-state.ts';
 import { isLive, memberOf, refOf } from './memory-state.ts';
 
+/** Given up by a deadline, it may still be at work; lost in any other way, its slot was freed. */
+const MAY_HOLD: ReadonlySet<string> = new Set(['live', 'accept_timeout', 'progress_timeout']);
+
 /** The first broken rule, else null. */
 export function brokenRule(state: ModelState): string | null {
   for (const cell of state.cells) {
@@ -38,7 +41,9 @@ function slotsRule(cell: ModelCell): string | null {
       const { jobId, attempt } = refOf(member);
       const job = cell.jobs.get(jobId);
       if (job === undefined || !isLive(job)) return `${node}: a slot is held by ended ${member}`;
-      if (job.attempts[attempt - 1]?.node !== node) return `${node} holds a slot for ${member}`;
+      const at = job.attempts[attempt - 1];
+      if (at?.node !== node) return `${node} holds a slot for ${member}`;
+      if (!MAY_HOLD.has(at.state)) return `${node}: a slot is held by ${member}, ${at.state}`;
     }
   }
   return null;
