@@ -15,6 +15,7 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
+import { crashThreads } from './debugger.ts';
 import { tick, until } from './wait.ts';
 import { Peer, every, within, type Message } from './ws-client.ts';
 
@@ -122,29 +123,9 @@ export class Instance {
   /** An uncaught error in its actor threads, thrown through the debugger: what a bug does to them. */
   async crashThreads(): Promise<void> {
     const address = await soon(() => /ws:\/\/127\S+/.exec(this.stderr)?.[0], 'debugger');
-    const debuggerOf = new WebSocket(address);
-    await within(once(debuggerOf, 'open'), 'debugger');
-    const expression = "setImmediate(() => { throw new Error('crashed by a test') })";
-    const crash = { id: 1, method: 'Runtime.evaluate', params: { expression } };
-    debuggerOf.on('message', (data: Buffer) => {
-      const { method, params } = JSON.parse(data.toString()) as {
-        method?: string;
-        params?: { sessionId: string };
-      };
-      if (method !== 'NodeWorker.attachedToWorker' || params === undefined) return;
-      const message = JSON.stringify(crash);
-      const { sessionId } = params;
-      const send = { id: 2, method: 'NodeWorker.sendMessageToWorker' };
-      debuggerOf.send(JSON.stringify({ ...send, params: { sessionId, message } }));
-    });
-    const died = this.logs.filter((line) => line.event === 'thread.died').length;
-    const params = { waitForDebuggerOnStart: false };
-    debuggerOf.send(JSON.stringify({ id: 3, method: 'NodeWorker.enable', params }));
-    await soon(
-      () => this.logs.filter((line) => line.event === 'thread.died').length > died,
-      'thread.died',
-    );
-    debuggerOf.terminate();
+    const deaths = () => this.logs.filter((line) => line.event === 'thread.died').length;
+    const before = deaths();
+    await crashThreads(address, () => soon(() => deaths() > before, 'thread.died'));
   }
 
   /** kill -9; its Redis is orphaned. */

@@ -2,13 +2,13 @@
  * A private redis-server per test: unix socket in a temporary directory, nothing on disk unless asked.
  *
  * Thread: any. Owns: the child process and the directory; both are gone after `stop()`, and the child also
- * goes when the test process dies (it hangs on our end of a pipe), so a crashed run leaves nothing behind.
+ * goes when the test process dies (keeper.ts), so a crashed run leaves nothing behind.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis, type RedisOptions } from 'ioredis';
+import { keep, type Kept } from './keeper.ts';
 
 export interface TestRedisOptions {
   /** Write an append-only file (fsync always), so that `kill()` and `start()` keep the data. */
@@ -38,38 +38,19 @@ export interface TestRedis {
   stop(): Promise<void>;
 }
 
-// The shell stays between us and the server: it ends the server when our end of its stdin closes.
-const KEEPER =
-  'exec 3<&0; "$@" </dev/null & pid=$!; echo "pid $pid"; ' +
-  '{ cat <&3 >/dev/null; kill -9 $pid 2>/dev/null; } >/dev/null 2>&1 & wait $pid; exit 0';
-
-interface Running {
-  readonly keeper: ChildProcess;
-  readonly pid: number;
-  readonly ended: Promise<void>;
-}
-
-function launch(args: readonly string[]): Promise<Running> {
-  const keeper = spawn('sh', ['-c', KEEPER, 'sh', 'redis-server', ...args], {
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
-  const ended = new Promise<void>((resolve) => keeper.once('exit', () => resolve()));
-  return new Promise((resolve, reject) => {
+function launch(args: readonly string[]): Promise<Kept> {
+  return keep('redis-server', args, 'pipe').then(async (server) => {
     let output = '';
-    const failed = (): void => reject(new Error(`redis-server did not start:\n${output}`));
-    keeper.once('error', reject);
-    keeper.once('exit', failed);
-    const onOutput = (chunk: Buffer): void => {
-      output += chunk.toString();
-      const pid = /^pid (\d+)$/m.exec(output)?.[1];
-      if (pid === undefined || !/ready to accept connections/i.test(output)) return;
-      keeper.off('exit', failed);
-      keeper.stdout?.removeAllListeners('data').resume();
-      keeper.stderr?.removeAllListeners('data').resume();
-      resolve({ keeper, pid: Number(pid), ended });
-    };
-    keeper.stdout?.on('data', onOutput);
-    keeper.stderr?.on('data', onOutput);
+    const up = new Promise<boolean>((resolve) => {
+      server.output!.on('data', (chunk: Buffer) => {
+        output += chunk.toString();
+        if (/ready to accept connections/i.test(output)) resolve(true);
+      });
+      void server.ended.then(() => resolve(false));
+    });
+    if (!(await up)) throw new Error(`redis-server did not start:\n${output}`);
+    server.output!.removeAllListeners('data').resume();
+    return server;
   });
 }
 
@@ -80,14 +61,13 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
   const args = ['--port', '0', '--unixsocket', path, '--dir', dir, '--save', ''];
   args.push('--appendonly', aof, '--appendfsync', 'always', ...(options.args ?? []));
   const clients = new Set<Redis>();
-  let running: Running | undefined = await launch(args);
+  let running: Kept | undefined = await launch(args);
 
   const kill = async (): Promise<void> => {
     const victim = running;
     if (victim === undefined) return;
     running = undefined;
-    victim.keeper.stdin?.end();
-    await victim.ended;
+    await victim.release();
   };
   return {
     url: `unix:${path}`,

@@ -16,3 +16,20 @@ export function tick(): Promise<void> {
 export async function until(look: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await look())) await tick();
 }
+
+/**
+ * For programs that are themselves the world a test looks at: a client that speaks in real time, a node that works. Ends
+ * early when `signal` fires.
+ */
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted === true) return resolve();
+    const over = (): void => {
+      systemClock.clear(timer);
+      signal?.removeEventListener('abort', over);
+      resolve();
+    };
+    const timer = systemClock.setTimer(ms, over);
+    signal?.addEventListener('abort', over, { once: true });
+  });
+}
