@@ -60,6 +60,7 @@ export default tseslint.config(
       'docs/',
       '.dragoman/',
       '.sim/',
+      '.chaos/',
     ],
   },
   {

@@ -65,6 +65,11 @@ const tasks = {
     const { simulate } = await import('./sim.mjs');
     await simulate(args);
   },
+  async chaos(args) {
+    setup(args.includes('--help') ? [] : ['redis']);
+    const { chaos } = await import('./chaos.mjs');
+    await chaos(args);
+  },
   async docs() {
     setup([]);
     await import('./docs.mjs');
