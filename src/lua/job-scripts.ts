@@ -18,6 +18,15 @@ function lossOrNone(value: unknown): AttemptLoss | undefined {
   return text(value) === '' ? undefined : status([value], LOSSES)[0];
 }
 
+function exists(rest: readonly unknown[]) {
+  return {
+    status: 'exists' as const,
+    state: jobState(rest[0]),
+    audioEnd: int(rest[1]),
+    ...(rest.length > 2 ? { assignment: assignment(rest, 2) } : {}),
+  };
+}
+
 function submitted(reply: unknown) {
   const [word, rest] = status(reply, [
     'assigned',
@@ -32,12 +41,7 @@ function submitted(reply: unknown) {
     case 'queued':
       return { status: word, position: int(rest[0]) };
     case 'exists':
-      return {
-        status: word,
-        state: jobState(rest[0]),
-        audioEnd: int(rest[1]),
-        ...(rest.length > 2 ? { assignment: assignment(rest, 2) } : {}),
-      };
+      return exists(rest);
     case 'saturated':
     case 'audio_missing':
       return { status: word };
@@ -62,6 +66,39 @@ export const jobSubmit = defineScript('job_submit', {
     'meta',
   ],
   decode: (reply) => list(reply).map(submitted),
+});
+
+function restored(reply: unknown) {
+  const [word, rest] = status(reply, ['exists', 'restored', 'queued', 'audio_missing']);
+  switch (word) {
+    case 'exists':
+      return exists(rest);
+    case 'queued':
+      return { status: word, position: int(rest[0]) };
+    case 'restored':
+    case 'audio_missing':
+      return { status: word };
+  }
+}
+
+export const jobRestore = defineScript('job_restore', {
+  keys: ['cell'],
+  args: ['acceptMs', 'requeueMs', 'degradedProbeMs', 'progressMs'],
+  item: [
+    'jobId',
+    'pool',
+    'tenant',
+    'owner',
+    'audioStart',
+    'audioEnd',
+    'deadlineMs',
+    'needs',
+    'affinity',
+    'attempt',
+    'nodeId',
+    'meta',
+  ],
+  decode: (reply) => list(reply).map(restored),
 });
 
 export const jobAccept = defineScript('job_accept', {

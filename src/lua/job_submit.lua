@@ -31,6 +31,7 @@ local ITEM = 12
 --@include lib_node
 --@include lib_select
 --@include lib_queue
+--@include lib_record
 
 local function readSpec(at)
   local spec = {
@@ -50,35 +51,7 @@ local function known(spec, job)
   if spec.audio == '1' and not (ours and isLive(job.state)) then
     redis.call('DEL', audioKey(spec.id, spec.first, spec.last))
   end
-  local reply = { 'exists', job.state, job.last }
-  if job.state == 'assigned' then
-    for n = job.n, 1, -1 do
-      local attempt = job.a[n]
-      if attempt.state == 'live' then
-        local node = loadNode(attempt.node)
-        local instance = node and node.instance or attempt.instance
-        for _, value in ipairs({ job.id, n, attempt.node, instance, job.owner }) do
-          reply[#reply + 1] = value
-        end
-        break
-      end
-    end
-  end
-  return reply
-end
-
-local function create(spec, state)
-  local fields = {
-    'state', state, 'pool', spec.pool, 'tenant', spec.tenant, 'owner', spec.owner,
-    'start', spec.first, 'end', spec.last, 'deadline', spec.deadline, 'created', now,
-    'tag', spec.tag, 'needs', spec.needs, 'affinity', spec.affinity, 'audio', spec.audio,
-    'meta', spec.meta, 'counted', 0, 'attempts', spec.n,
-  }
-  if spec.n == 1 then
-    fields[#fields + 1] = 'a1'
-    fields[#fields + 1] = attemptText(spec.a[1])
-  end
-  redis.call('HSET', jobKey(spec.id), unpack(fields))
+  return existsReply(job)
 end
 
 local function submit(spec)
@@ -91,14 +64,14 @@ local function submit(spec)
   local node = choose(spec, false)
   if node then
     local assignment = takeSlot(spec, node)
-    create(spec, 'assigned')
+    createRecord(spec, 'assigned')
     return { 'assigned', unpack(assignment) }
   end
   if redis.call('ZCARD', queueKey(spec.pool)) >= queueMax then
     if hasAudio then redis.call('DEL', audioKey(spec.id, spec.first, spec.last)) end
     return { 'saturated' }
   end
-  create(spec, 'queued')
+  createRecord(spec, 'queued')
   return { 'queued', intoQueue(spec) }
 end
 

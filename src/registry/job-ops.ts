@@ -13,11 +13,11 @@ import { audioKey, cellKey } from '../lua/keys.ts';
 import { BATCH_DELAY_MS, budgetTtlMs, isSuccess } from './limits.ts';
 import { lossArgument } from './loss-flags.ts';
 import type { Command, RedisCalls } from './redis-calls.ts';
-import type { JobEnd, JobSpec, Registry, RegistryTiming } from './registry.ts';
+import type { JobEnd, JobMemory, JobSpec, Registry, RegistryTiming } from './registry.ts';
 
 export type JobOps = Pick<
   Registry,
-  'jobSubmit' | 'jobAccept' | 'jobComplete' | 'jobFail' | 'jobRescue' | 'jobFetch'
+  'jobSubmit' | 'jobRestore' | 'jobAccept' | 'jobComplete' | 'jobFail' | 'jobRescue' | 'jobFetch'
 >;
 
 /** The list operations answer nothing for nothing. */
@@ -42,6 +42,23 @@ function submitItem(spec: JobSpec) {
     affinity: spec.affinity ?? '',
     hasAudio: spec.audio !== undefined,
     meta: spec.meta,
+  };
+}
+
+function restoreItem(known: JobMemory) {
+  return {
+    jobId: known.jobId,
+    pool: known.pool,
+    tenant: known.tenant,
+    owner: known.owner,
+    audioStart: known.audioStart,
+    audioEnd: known.audioEnd,
+    deadlineMs: Math.ceil(known.deadlineMs),
+    needs: known.needs.join(' '),
+    affinity: known.affinity ?? '',
+    attempt: known.at?.attempt ?? 0,
+    nodeId: known.at?.nodeId ?? '',
+    meta: known.meta,
   };
 }
 
@@ -136,6 +153,14 @@ export function jobOps(calls: RedisCalls, timing: RegistryTiming): JobOps {
       const submit = call(scripts.jobSubmit, keys, submitArgs(timing), jobs.map(submitItem));
       return calls.runAfter(audio, submit);
     },
+
+    jobRestore: ({ cell, jobs }) =>
+      orNone(jobs, (some) => {
+        const { acceptMs, requeueMs, degradedProbeMs } = timing;
+        const args = { acceptMs, requeueMs, degradedProbeMs, progressMs };
+        const keys = { cell: cellKey(cell) };
+        return calls.run(call(scripts.jobRestore, keys, args, some.map(restoreItem)));
+      }),
 
     jobAccept: ({ cell, items }) =>
       orNone(items, (some) =>

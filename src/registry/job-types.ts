@@ -57,6 +57,24 @@ export type JobSubmitReply =
   /** `audio` was given but is not in Redis (its write failed): submit again. */
   | { readonly status: 'audio_missing' };
 
+/** A job the owner has accepted, as it knows it. */
+export type JobMemory = Omit<JobSpec, 'audio' | 'priority'> & {
+  /** The attempt that was handed over; absent: it waits. */
+  readonly at?: { readonly attempt: number; readonly nodeId: NodeId };
+};
+/** Writes again what Redis has lost of accepted jobs. */
+export interface JobRestore {
+  readonly cell: number;
+  readonly jobs: readonly JobMemory[];
+}
+export type JobRestoreReply =
+  /** Nothing was lost; as with `job_submit`. */
+  | Extract<JobSubmitReply, { status: 'exists' | 'queued' }>
+  /** It runs where it was handed to. */
+  | { readonly status: 'restored' }
+  /** It waited, and its audio is lost too: nothing was written. */
+  | { readonly status: 'audio_missing' };
+
 /** `accept` starts the progress deadline, `progress` renews it. */
 export interface JobAccept {
   readonly cell: number;

@@ -24,6 +24,8 @@ import type {
   JobRecord,
   JobRescue,
   JobRescueReply,
+  JobRestore,
+  JobRestoreReply,
   JobSubmit,
   JobSubmitReply,
   QueueClaim,
@@ -104,6 +106,7 @@ export interface Registry {
   nodeDrain(a: NodeDrain): Promise<NodeDrainReply>;
   nodeSweep(a: NodeSweep): Promise<NodeSweepReply>;
   jobSubmit(a: JobSubmit): Promise<readonly JobSubmitReply[]>;
+  jobRestore(a: JobRestore): Promise<readonly JobRestoreReply[]>;
   jobAccept(a: JobAccept): Promise<readonly JobAcceptReply[]>;
   jobComplete(a: JobComplete): Promise<readonly JobCompleteReply[]>;
   jobFail(a: JobFail): Promise<readonly JobFailReply[]>;

@@ -17,9 +17,11 @@ import {
 const libs = luaNames().filter((name) => name.startsWith('lib_'));
 const scripts = luaNames().filter((name) => !name.startsWith('lib_'));
 const declared = new Map(Object.values(SCRIPTS).map((script) => [script.name, script]));
-// Statuses that lib_retry chooses; the script passes them on.
+// Statuses that lib_retry and lib_record choose; the script passes them on.
 const FROM_LIBS: Readonly<Record<string, readonly string[]>> = {
   job_fail: ['exhausted', 'queued', 'reassigned'],
+  job_restore: ['exists'],
+  job_submit: ['exists'],
   job_rescue: ['queued'],
 };
 

@@ -238,3 +238,46 @@ test('job_fetch: by the id of another cell finds nothing', async () => {
   });
   expect(outcome).toEqual({ reply: null, left: {}, again: { reply: 'the same', left: {} } });
 });
+
+test('job_restore: a waiting job whose audio is still there waits again; without it nothing is written', async () => {
+  const outcome = await row({
+    timing: {},
+    seed: async (b) => {
+      await b.submit(0, { audio: bytes(65, 66) });
+      await redis().call('DEL', 'dg:v1:{c0}:job:en-es.a2222222222222222222:0');
+      await redis().call('DEL', 'dg:v1:{c0}:queue:en:es', 'dg:v1:{c0}:waiting');
+    },
+    call: (b) => b.r.jobRestore({ cell: 0, jobs: [spec(0), spec(1)] }),
+  });
+  expect(outcome).toMatchInlineSnapshot(`
+    {
+      "again": {
+        "left": {},
+        "reply": [
+          {
+            "audioEnd": 100,
+            "state": "queued",
+            "status": "exists",
+          },
+          {
+            "status": "audio_missing",
+          },
+        ],
+      },
+      "left": {
+        "{c0}:job:en-es.a2222222222222222222:0": "affinity= · attempts=0 · audio=1 · counted=0 · created=<now> · deadline=<now+120s> · end=100 · meta=??? · needs=asr nmt · owner=i1 · pool=en:es · start=0 · state=queued · tag=<now> · tenant=default",
+        "{c0}:queue:en:es": "0.en-es.a2222222222222222222.0=<now>",
+        "{c0}:waiting": "en:es=<now>",
+      },
+      "reply": [
+        {
+          "position": 1,
+          "status": "queued",
+        },
+        {
+          "status": "audio_missing",
+        },
+      ],
+    }
+  `);
+});

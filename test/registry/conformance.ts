@@ -6,6 +6,7 @@
 import { describe } from 'vitest';
 import { jobConformance } from './conformance-jobs.ts';
 import { nodeConformance } from './conformance-nodes.ts';
+import { restoreConformance } from './conformance-restore.ts';
 import { retryConformance } from './conformance-retries.ts';
 import { sessionConformance } from './conformance-sessions.ts';
 import { viewConformance } from './conformance-views.ts';
@@ -15,6 +16,7 @@ import type { MakeHarness } from './fixtures.ts';
 export function conformance(make: MakeHarness): void {
   describe('nodes', () => nodeConformance(make));
   describe('jobs', () => jobConformance(make));
+  describe('restore', () => restoreConformance(make));
   describe('retries', () => retryConformance(make));
   describe('sessions', () => sessionConformance(make));
   describe('views', () => viewConformance(make));

@@ -20,9 +20,12 @@ import type {
   JobFailOutcome,
   JobFailReply,
   JobFetch,
+  JobMemory,
   JobRecord,
   JobRescue,
   JobRescueReply,
+  JobRestore,
+  JobRestoreReply,
   JobSpec,
   JobSubmit,
   JobSubmitReply,
@@ -62,7 +65,31 @@ export class ModelJobs {
     });
   }
 
-  #known(cell: ModelCell, job: ModelJob): JobSubmitReply {
+  restore({ cell: no, jobs }: JobRestore): JobRestoreReply[] {
+    const cell = this.#state.cell(no);
+    return jobs.map((memory) => {
+      const known = this.#state.job(cell, memory.jobId);
+      return known === undefined ? this.#restoreOne(cell, memory) : this.#known(cell, known);
+    });
+  }
+
+  /** The model keeps the audio in the job's record: what lost the one has lost the other. */
+  #restoreOne(cell: ModelCell, memory: JobMemory): JobRestoreReply {
+    if (memory.at === undefined) return { status: 'audio_missing' };
+    const job = this.#newJob({ ...memory, priority: 'interactive' });
+    const { attempt, nodeId: node } = memory.at;
+    const at = this.#state.now();
+    for (let n = 1; n <= attempt; n++) {
+      const state = n < attempt ? 'ended' : 'live';
+      job.attempts.push({ node, instance: memory.owner, at, state, revivable: false });
+    }
+    cell.jobs.set(job.id, job);
+    this.#state.taken(cell, node).add(memberOf(job.id, attempt));
+    this.#place.runs(cell, job, attempt);
+    return { status: 'restored' };
+  }
+
+  #known(cell: ModelCell, job: ModelJob): Extract<JobSubmitReply, { status: 'exists' }> {
     const { state, audioEnd } = job;
     const attempt = job.attempts.findLastIndex(({ state: s }) => s === 'live') + 1;
     const live = job.attempts[attempt - 1];
@@ -76,9 +103,9 @@ export class ModelJobs {
     return this.#state.node(cell, at.node)?.instance ?? at.instance;
   }
 
-  #create(cell: ModelCell, spec: JobSpec): JobSubmitReply {
+  #newJob(spec: JobSpec): ModelJob {
     const now = this.#state.now();
-    const job: ModelJob = {
+    return {
       id: spec.jobId,
       pool: spec.pool,
       owner: spec.owner,
@@ -97,6 +124,10 @@ export class ModelJobs {
       attempts: [],
       forgetAt: Infinity,
     };
+  }
+
+  #create(cell: ModelCell, spec: JobSpec): JobSubmitReply {
+    const job = this.#newJob(spec);
     const node = this.#place.choose(cell, job);
     if (node !== undefined) {
       cell.jobs.set(job.id, job);

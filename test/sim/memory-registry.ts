@@ -34,6 +34,7 @@ export function createMemoryRegistry(options: ModelOptions): MemoryRegistry {
     nodeDrain: (a) => settle(() => nodes.drain(a)),
     nodeSweep: (a) => settle(() => nodes.sweep(a)),
     jobSubmit: (a) => settle(() => jobs.submit(a)),
+    jobRestore: (a) => settle(() => jobs.restore(a)),
     jobAccept: (a) => settle(() => jobs.accept(a)),
     jobComplete: (a) => settle(() => jobs.complete(a)),
     jobFail: (a) => settle(() => jobs.fail(a)),

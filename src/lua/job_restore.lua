@@ -1,0 +1,70 @@
+#!lua flags=allow-oom
+--[[
+  job_restore — the owner of jobs that were accepted makes sure that Redis knows them: it may have
+  lost what it wrote last, or everything. What it has lost is written again as the owner knows it.
+
+  KEYS[1] cell             prefix of the cell's keys
+  ARGV[1] acceptMs         time a node has to accept
+  ARGV[2] requeueMs        a waiting job is looked at again after this long
+  ARGV[3] degradedProbeMs  rest of a degraded node between probes
+  ARGV[4] progressMs       time until a running job's next sign of life
+  ARGV[5…] per job: jobId pool tenant owner audioStart audioEnd deadlineMs needs affinity attempt
+                    nodeId meta
+                    (attempt, nodeId: where it was handed to; 0 and empty: it waits)
+
+  Returns a list, for each job one of
+    exists         state audioEnd [jobId attempt nodeId instance owner]  nothing was lost
+    restored       it runs at that node
+    queued         position
+    audio_missing  it waits, and its audio is lost as well: nothing written
+]]
+--@include lib_keys
+--@include lib_now
+local acceptMs = tonumber(ARGV[1])
+local requeueMs = tonumber(ARGV[2])
+local degradedProbeMs = tonumber(ARGV[3])
+local progressMs = tonumber(ARGV[4])
+local FIRST_ITEM = 5
+local ITEM = 12
+--@include lib_job
+--@include lib_node
+--@include lib_queue
+--@include lib_record
+
+local function readSpec(at)
+  local spec = {
+    id = ARGV[at], pool = ARGV[at + 1], tenant = ARGV[at + 2], owner = ARGV[at + 3],
+    first = ARGV[at + 4], last = ARGV[at + 5], deadline = now + tonumber(ARGV[at + 6]),
+    tag = now, needs = ARGV[at + 7], affinity = ARGV[at + 8], n = tonumber(ARGV[at + 9]),
+    meta = ARGV[at + 11], a = {}, state = 'queued',
+  }
+  for n = 1, spec.n do
+    -- Where earlier attempts were is forgotten; that they count against nobody is harmless.
+    spec.a[n] = {
+      state = n < spec.n and 'ended' or 'live', node = ARGV[at + 10], instance = spec.owner,
+      at = now, revivable = false,
+    }
+  end
+  spec.audio = tostring(redis.call('EXISTS', audioKey(spec.id, spec.first, spec.last)))
+  return spec
+end
+
+local function restore(spec)
+  local job = loadJob(spec.id)
+  if job then return existsReply(job) end
+  if spec.n > 0 then
+    redis.call('SADD', slotsKey(spec.a[spec.n].node), memberOf(spec.id, spec.n))
+    redis.call('ZADD', activeKey, math.min(spec.deadline, now + progressMs), spec.id)
+    createRecord(spec, 'running')
+    return { 'restored' }
+  end
+  if spec.audio == '0' then return { 'audio_missing' } end
+  createRecord(spec, 'queued')
+  return { 'queued', intoQueue(spec) }
+end
+
+local replies = {}
+for at = FIRST_ITEM, #ARGV, ITEM do
+  replies[#replies + 1] = restore(readSpec(at))
+end
+return replies
