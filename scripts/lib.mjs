@@ -14,13 +14,16 @@ export function say(text) {
   process.stderr.write(`${text}\n`);
 }
 
-/** Runs `main`, prints a Failure plainly, and makes it exit code 1. */
+/** Runs `main`; a Failure, and a file that cannot be read or written, are printed plainly and make exit code 1. */
 export async function runMain(main) {
   try {
     await main();
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
+    if (!(error instanceof Failure) && !(error?.syscall && error.path)) throw error;
     say(error.message);
+    if (/^(EACCES|EPERM|EROFS)$/.test(error.code)) {
+      say(`Whoever runs this must be allowed to write in ${root}.`);
+    }
     process.exit(error.exitCode ?? 1);
   }
 }

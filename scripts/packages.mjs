@@ -1,11 +1,32 @@
 // The system programs Dragoman uses, how to tell that they are there, and how to get them.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { Failure, say, which } from './lib.mjs';
+import { Failure, filesBelow, say, which } from './lib.mjs';
 
-/** `any`: one of these programs will do. */
-function program(...any) {
-  return { label: any.join(' or '), there: () => any.some((name) => which(name) !== undefined) };
+function program(name) {
+  return { label: name, there: () => which(name) !== undefined };
+}
+
+/** The first of these that is there must be new enough: it is the one that an instance starts. */
+function newEnough(minimum) {
+  return {
+    label: Object.entries(minimum)
+      .map(([name, version]) => `${name} ${version.join('.')} or newer`)
+      .join(', or '),
+    there: () => {
+      const name = Object.keys(minimum).find((each) => which(each) !== undefined);
+      if (name === undefined) return false;
+      const told = spawnSync(name, ['--version'], { encoding: 'utf8' }).stdout ?? '';
+      const [major, minor] = /\bv=(\d+)\.(\d+)/.exec(told)?.slice(1).map(Number) ?? [];
+      const [wantedMajor, wantedMinor] = minimum[name];
+      // One that does not tell is for the instance to judge, which asks it while it runs.
+      return (
+        major === undefined ||
+        major > wantedMajor ||
+        (major === wantedMajor && minor >= wantedMinor)
+      );
+    },
+  };
 }
 
 function apertiumMode(mode) {
@@ -34,8 +55,10 @@ const model = {
 export const groups = {
   redis: {
     what: 'the embedded Redis',
-    needs: [program('redis-server', 'valkey-server')],
+    needs: [newEnough({ 'redis-server': [7, 0], 'valkey-server': [7, 2] })],
     apt: ['redis-server'],
+    older:
+      'Debian before 12 and Ubuntu before 24.04 have an older one only: see packages.redis.io.',
     dnf: 'sudo dnf install valkey',
     brew: 'brew install redis',
   },
@@ -60,6 +83,7 @@ export const groups = {
       'flite',
       'sox',
     ],
+    older: 'Debian before 12 and Ubuntu before 24.04 have no apertium-eng-spa.',
     dnf: 'sudo dnf install pocketsphinx pocketsphinx-models espeak-ng flite sox (and apertium-eng-spa from its own site)',
     brew: 'brew install cmu-pocketsphinx apertium espeak-ng flite sox (and apertium-eng-spa from its own site)',
   },
@@ -113,16 +137,33 @@ function apt(prefix, args) {
   return spawnSync(command[0], command.slice(1), { env, stdio: ['ignore', 2, 2] }).status === 0;
 }
 
-function install(packages) {
+/** A machine on which apt never ran, or whose image threw its lists away, knows no package. */
+function hasPackageLists() {
+  return filesBelow('/var/lib/apt/lists').some((file) => /_Packages(\.\w+)?$/.test(file));
+}
+
+/** Returns what stood in the way, or undefined. */
+function install(names) {
   if (which('apt-get') === undefined) return 'there is no apt-get here';
   const privileged = privilege();
   if (privileged === undefined) return 'installing needs root or sudo without a password';
+  for (const name of names) {
+    say(`installing what ${groups[name].what} needs: ${missingOf(name).join(', ')}`);
+  }
+  const packages = names.flatMap((name) => groups[name].apt);
+  const options = ['DPkg::Lock::Timeout=120', 'Dpkg::Use-Pty=0'].flatMap((option) => [
+    '-o',
+    option,
+  ]);
+  const args = ['install', '-y', '--no-install-recommends', ...options];
   return withoutServiceStart(privileged, (prefix) => {
-    const args = ['install', '-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120'];
+    if (hasPackageLists() && apt(prefix, [...args, ...packages])) return undefined;
+    // The lists are missing or old. One source that fails need not be the one that matters, so go on in any case.
+    const updated = apt(prefix, ['update', '-o', 'APT::Update::Error-Mode=any']);
     if (apt(prefix, [...args, ...packages])) return undefined;
-    // The lists of packages may be missing or old.
-    if (!apt(prefix, ['update'])) return 'apt-get update failed';
-    return apt(prefix, [...args, ...packages]) ? undefined : 'apt-get install failed';
+    return updated
+      ? 'apt-get install failed (above it says why)'
+      : 'apt-get cannot reach all of its package sources (above it says why)';
   });
 }
 
@@ -139,15 +180,25 @@ function remedy(names, why) {
     const { what } = groups[name];
     return `  ${name} (${what}): ${missingOf(name).join(', ')}`;
   });
-  const packages = names.flatMap((name) => groups[name].apt);
-  const debian = `sudo apt-get install --no-install-recommends ${packages.join(' ')}`;
-  const others = names.flatMap((name) => [groups[name].dnf, groups[name].brew]);
   return [
     `Missing${why === undefined ? '' : `, and ${why}`}:`,
     ...lines,
-    'Get it with:',
-    ...(onDebian() ? [debian] : [`${debian}   (Debian, Ubuntu)`, ...others]).map((l) => `  ${l}`),
+    ...howToGet(names),
+    'Then give the same command again.',
   ].join('\n');
+}
+
+function howToGet(names) {
+  const packages = names.flatMap((name) => groups[name].apt);
+  const root = process.getuid?.() === 0;
+  const sudo = !root && (which('sudo') !== undefined || !onDebian()) ? 'sudo ' : '';
+  const debian = `${sudo}apt-get update && ${sudo}apt-get install --no-install-recommends ${packages.join(' ')}`;
+  if (onDebian()) {
+    const older = names.map((name) => groups[name].older);
+    return [root || sudo ? 'Get it with:' : 'Get it, as root, with:', `  ${debian}`, ...older];
+  }
+  const others = names.flatMap((name) => [groups[name].dnf, groups[name].brew]);
+  return ['Get it with:', ...[`${debian}   (Debian, Ubuntu)`, ...others].map((l) => `  ${l}`)];
 }
 
 /** Ensures the groups; throws a Failure that says what is missing and how to get it. */
@@ -155,10 +206,7 @@ export function ensurePackages(names, { check = false } = {}) {
   const lacking = names.filter((name) => missingOf(name).length > 0);
   if (lacking.length === 0) return;
   if (check) throw new Failure(remedy(lacking));
-  for (const name of lacking) {
-    say(`installing what ${groups[name].what} needs: ${missingOf(name).join(', ')}`);
-  }
-  const problem = install(lacking.flatMap((name) => groups[name].apt));
+  const problem = install(lacking);
   const still = lacking.filter((name) => missingOf(name).length > 0);
   if (still.length > 0) throw new Failure(remedy(still, problem ?? 'installing did not bring it'));
 }

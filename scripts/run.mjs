@@ -78,7 +78,7 @@ const tasks = {
 
 await runMain(async () => {
   const [name = '', ...args] = process.argv.slice(2);
-  if (!Object.hasOwn(tasks, name)) {
+  if (!Object.keys(tasks).includes(name)) {
     throw new Failure(`"${name}" is no task: ${Object.keys(tasks).join(', ')}.`);
   }
   await tasks[name](args);

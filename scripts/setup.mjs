@@ -1,10 +1,11 @@
 // Makes this checkout ready to run: npm packages, dist/, and the named groups of system programs. Quick when it is.
 // Usage: node scripts/setup.mjs [redis] [speech] [--check]     --check: change nothing, exit 1 when something is missing
-import { writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from './build.mjs';
-import { Failure, readOr, root, run, runMain, say, sha256 } from './lib.mjs';
+import { Failure, readOr, root, runMain, say, sha256 } from './lib.mjs';
 import { ensurePackages, groups } from './packages.mjs';
 
 const NODE_MIN = [20, 19];
@@ -44,20 +45,76 @@ function ensureModules({ check }) {
   }
   if (check)
     throw new Failure('node_modules is missing or old. Get it with: node scripts/setup.mjs');
-  say('installing npm packages …');
-  // Its output goes to stderr: stdout belongs to the program that runs after us.
-  run('npm', ['ci', '--no-fund', '--no-audit'], { stdio: ['ignore', 2, 2] });
+  accessSync(root, constants.W_OK);
+  say('installing npm packages (may take a minute) …');
+  npmCi();
   writeFileSync(stamp, lock);
+}
+
+function npmCi() {
+  const { status, signal, error, stderr } = spawnSync('npm', ['ci', '--no-fund', '--no-audit'], {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 16 << 20, // What npm says when it fails is kilobytes; stopping it for its words would be absurd.
+  });
+  if (status === 0) return;
+  const why = error?.message ?? (signal === null ? npmErrors(stderr) : `stopped by ${signal}`);
+  throw new Failure(
+    [
+      'Missing, and npm ci failed: the npm packages of package-lock.json.',
+      ...why
+        .trim()
+        .split('\n')
+        .map((line) => `  ${line}`),
+      'Get them with:',
+      '  npm ci',
+      `They come from ${registry()}. Where that cannot be reached, name a proxy or another registry first:`,
+      '  npm config set https-proxy <url>',
+      '  npm config set registry <url>',
+      'Then give the same command again.',
+    ].join('\n'),
+  );
+}
+
+/** What npm says about its failure, without its warnings, stack frames and dumped error objects. */
+function npmErrors(stderr) {
+  const lines = stderr.split('\n').map((line) => /^npm (?:error|ERR!) ?(.*)$/.exec(line)?.[1]);
+  const told = lines.filter(
+    (line) => line !== undefined && !/^\s*$|^\s+at |^ {2,}\w+: |^\}|^A complete log/.test(line),
+  );
+  return told.length > 0 ? told.map((line) => line.replace(/ \{$/, '')).join('\n') : stderr;
+}
+
+function registry() {
+  const { stdout } = spawnSync('npm', ['config', 'get', 'registry'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  return stdout?.trim().replace(/\/\/[^/]*@/, '//') || 'the npm registry';
+}
+
+/**
+ * `npx dragoman` finds the program of this very checkout here. Without the link npm makes one in its cache, and when that happens
+ * before there is a dist/, its cache goes on saying "not found" afterwards.
+ */
+function linkProgram() {
+  const link = join(root, 'node_modules/.bin/dragoman');
+  try {
+    symlinkSync('../../dist/cli/main.js', link);
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error;
+  }
 }
 
 /** `withBuild: false` for callers that build later themselves. */
 export function setup(names, { check = false, withBuild = true } = {}) {
+  checkNode();
   const unknown = names.find((name) => !Object.hasOwn(groups, name));
   if (unknown !== undefined) {
     throw new Failure(`"${unknown}" is not known here: ${Object.keys(groups).join(', ')}.`);
   }
-  checkNode();
   ensureModules({ check });
+  if (!check) linkProgram();
   ensurePackages(names, { check });
   if (withBuild && !check) build();
 }

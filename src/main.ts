@@ -16,7 +16,7 @@ import { createLogger, type RootLogger } from './platform/logger.ts';
 import { systemRandom as random } from './platform/random.ts';
 import { measureLoopLag } from './platform/loop-lag.ts';
 import { checkRedis } from './platform/redis-check.ts';
-import { closeRedis, connectRedis, whenReady, type RedisClient } from './platform/redis.ts';
+import { closeRedis, connectRedis, type RedisClient } from './platform/redis.ts';
 import { createRedisRegistry } from './registry/redis-registry.ts';
 
 const { version } = createRequire(import.meta.url)('../package.json') as { version: string };
@@ -39,8 +39,11 @@ async function embeddedRedis(config: Config, log: RootLogger, failed: () => void
   });
 }
 
-/** Says what is wrong with a Redis that others run; throws when it must not be used. */
-async function checkForeignRedis(redis: RedisClient, config: Config, log: RootLogger) {
+/**
+ * Says what is wrong with the Redis; throws when it must not be used. The embedded one is looked at too: distributions of some
+ * years ago have programs that are too old.
+ */
+async function demandUsable(redis: RedisClient, config: Config, log: RootLogger) {
   const { findings } = await checkRedis(redis, clock, config.redisTimeoutMs);
   for (const f of findings) {
     log[f.severity](`redis.${f.code}`, { problem: f.message, remedy: f.remedy });
@@ -62,8 +65,7 @@ async function serve(config: Config, log: RootLogger): Promise<number> {
   const commandTimeoutMs = config.redisTimeoutMs;
   const redis = connectRedis(redisUrl, 'commands', { name, commandTimeoutMs, random, log });
   try {
-    await whenReady(redis, config.redisTimeoutMs, clock);
-    if (embedded === null) await checkForeignRedis(redis, config, log);
+    await demandUsable(redis, config, log);
     const nowMs = () => clock.monoMs();
     const timing = registryTiming(config);
     const views = createRedisRegistry({ redis, cells: config.cells, timing, nowMs });

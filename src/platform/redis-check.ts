@@ -1,5 +1,5 @@
 /**
- * Looks at an external Redis before it is trusted with the registry, and says what is wrong with it and what helps.
+ * Looks at a Redis before it is trusted with the registry, and says what is wrong with it and what helps.
  *
  * Thread: supervisor. Owns: nothing. Reads INFO, which managed services allow where CONFIG is forbidden; asks CONFIG only for what
  * INFO does not tell.
@@ -62,7 +62,9 @@ function versionFindings({ product, version }: RedisFacts): RedisFinding[] {
       severity: 'error',
       code: 'version',
       message: `${product} ${version} is too old: the scripts need Redis 7.0 or Valkey 7.2.`,
-      remedy: 'Upgrade it, or start without --redis-url to use an embedded one.',
+      remedy:
+        'Upgrade it (packages.redis.io has newer ones for older distributions), ' +
+        'or name another with --redis-url (DRAGOMAN_REDIS_URL).',
     },
   ];
 }

@@ -21,6 +21,8 @@ test('start: a Redis that must not be used is refused with the problem and the r
   await expect(Instance.start({ args: ['--redis-url', redis.url] })).rejects.toThrow(
     /dragoman: maxmemory-policy is allkeys-lru: [^.]*\. Set it: [^.]* \(and in redis\.conf\)\.\n$/,
   );
+  const nowhere = ['--redis-url', 'unix:/nowhere/s', '--redis-timeout-ms', '500'];
+  await expect(start(...nowhere)).rejects.toThrow(/not ready after .*Check --redis-url/);
 });
 
 test('drain: SIGTERM says goaway, lets the job in flight finish, and exits with 0', async () => {

@@ -13,7 +13,9 @@ import { MANUAL } from '../helpers/traffic.ts';
 const lie = () => undefined;
 
 /** Two lives of one data directory. */
-async function lives(...args: string[]): Promise<{ first: Instance; again(): Promise<Instance> }> {
+async function lives(
+  ...args: string[]
+): Promise<{ first: Instance; again: () => Promise<Instance> }> {
   const dataDir = await mkdtemp(join(tmpdir(), 'dg-restart-'));
   onTestFinished(() => rm(dataDir, { recursive: true, force: true, maxRetries: 3 }));
   const start = async (): Promise<Instance> => {

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '../../src/platform/clock.ts';
 import { silentLogger } from '../../src/platform/logger.ts';
@@ -54,6 +56,36 @@ test('checkRedis: a policy that evicts is an error that names it', async () => {
 test('checkRedis: a cluster node behind a URL for one server is an error', async () => {
   const redis = await server({ appendonly: true, args: ['--cluster-enabled', 'yes'] });
   expect(codes(await check(redis.url))).toEqual(['error cluster_mode']);
+});
+
+/** A real server, older than it is: what it tells of its version is rewritten on the way. */
+async function aged(upstream: string): Promise<string> {
+  const path = `${upstream}-aged`;
+  const proxy = createServer((client) => {
+    const server = connect(upstream);
+    client.pipe(server);
+    server.on('data', (chunk) => {
+      const told = chunk.toString('latin1');
+      // As long as before: the reply says how many bytes it has.
+      const older = (version: string) => '6'.padStart(version.length, '0');
+      client.write(told.replace(/(?<=_version:)\d+/g, older), 'latin1');
+    });
+    for (const socket of [client, server]) {
+      socket.on('error', () => undefined).on('close', () => (client.destroy(), server.destroy()));
+    }
+  });
+  proxy.listen(path);
+  await once(proxy, 'listening');
+  onTestFinished(() => void proxy.close());
+  return `unix:${path}`;
+}
+
+test('checkRedis: one that is too old is an error that says where newer ones are', async () => {
+  const redis = await server({ appendonly: true });
+  const result = await check(await aged(redis.path));
+  expect(codes(result)).toEqual(['error version']);
+  expect(result.findings[0]?.message).toMatch(/ 0*6\.\S+ is too old/);
+  expect(result.findings[0]?.remedy).toContain('packages.redis.io');
 });
 
 test('checkRedis: a replica is an error', async () => {
