@@ -42,15 +42,17 @@ export class Attempts {
   /** The registry handed a job to a node. */
   assign(a: Assignment, now: number): void {
     const u = this.#jobs.get(a.jobId);
-    if (u !== undefined) this.hand(u, a, now);
+    if (u !== undefined) this.#hand(u, a, now);
     else
       this.#jobs.fetch(a.jobId, true, (found, at) => {
-        this.hand(found, a, at);
+        this.#hand(found, a, at);
       });
   }
 
-  hand(u: Utterance, a: Assignment, now: number): void {
+  #hand(u: Utterance, a: Assignment, now: number): void {
     if (u.state === 'recording' || a.attempt < u.attempt) return;
+    // A repeated submit says once more what was learnt from the slot that came free.
+    if (a.attempt <= u.handed) return;
     if (a.attempt > 1 && a.attempt > u.attempt) {
       this.#env.stats.retries += 1;
       this.#events.retrying(u);
@@ -61,8 +63,14 @@ export class Attempts {
     u.attempt = a.attempt;
     u.nodeId = a.nodeId;
     u.assignedAt = now;
+    u.handed = a.attempt;
+    this.go(u, a, now);
+  }
+
+  /** Sends the frame, now or when its buffer is free. */
+  go(u: Utterance, a: Assignment, now: number): void {
     // A repeated submit still reads the buffer.
-    if (u.sending || u.submitting) {
+    if (u.sending > 0 || u.submitting) {
       u.next = a;
       return;
     }
@@ -81,18 +89,18 @@ export class Attempts {
       deadline_ms: Math.max(0, Math.round(u.overdueAt - now)),
     };
     const start = writeJobEnvelope(buffer, dataStart, end, head, u.meta);
-    u.buffer = null;
-    u.sending = true;
     const { nodeId, attempt } = a;
+    u.buffer = null;
+    u.sending = attempt;
     const message = { type: 'job.send', nodeId, jobId, attempt, buffer, start, end } as const;
     this.#env.effects.post(message, [buffer]);
   }
 
   #fetchAndSend(u: Utterance, a: Assignment): void {
     this.#env.effects.call('jobFetch', { jobId: u.jobId, withAudio: true }, (o, now) => {
-      if (u.state === 'recording' || u.attempt !== a.attempt || u.sending) return;
+      if (u.state === 'recording' || u.attempt !== a.attempt || u.sending > 0) return;
       if (!o.ok) {
-        this.lost({ jobId: u.jobId, attempt: a.attempt }, a.nodeId, 'undeliverable');
+        this.#undelivered(u, a.attempt);
         return;
       }
       const audio = o.value?.audio;
@@ -109,21 +117,27 @@ export class Attempts {
   /** The buffer is back from the supervisor. */
   sent(jobId: JobId, attempt: number, buffer: ArrayBuffer, ok: boolean, now: number): void {
     const u = this.#jobs.get(jobId);
-    if (u === undefined || u.state === 'recording') {
+    // The frame may be that of a job which was left since, and adopted anew with a buffer of its own.
+    if (u === undefined || u.state === 'recording' || u.sending !== attempt) {
       this.#env.buffers.give(buffer);
       return;
     }
-    u.sending = false;
-    const next = u.next;
+    u.sending = 0;
+    const { next } = u;
     u.next = null;
     if (ok && this.#env.config.audioPersist === 'on' && next === null)
       this.#env.buffers.give(buffer);
     else u.buffer = buffer;
-    if (ok && attempt === u.attempt) this.#sentOk(u, now);
-    if (!ok && u.nodeId !== undefined && attempt === u.attempt) {
-      this.lost({ jobId, attempt }, u.nodeId, 'undeliverable');
-    } else if (next !== null && u.buffer !== null) {
-      this.#send(u, next, u.buffer, now);
+    if (attempt === u.attempt && ok) this.#sentOk(u, now);
+    else if (attempt === u.attempt) this.#undelivered(u, attempt);
+    else if (next !== null) this.go(u, next, now);
+  }
+
+  /** It may be told of once more: the node that was gone may be back. */
+  #undelivered(u: Utterance, attempt: number): void {
+    u.handed = attempt - 1;
+    if (u.nodeId !== undefined) {
+      this.lost({ jobId: u.jobId, attempt }, u.nodeId, 'undeliverable');
     }
   }
 

@@ -63,10 +63,9 @@ export class Submitting {
       if (u.state === 'recording') this.#jobs.dropBuffer(u);
       this.#submitted(u, x, reply, at, tries);
       if (!u.submitting) this.#events.submitted(u, at);
-      // Handed over meanwhile; the reply to a repeat may have said so already.
-      if (next !== null && !u.sending && u.attempt === next.attempt) {
-        this.#attempts.hand(u, next, at);
-      }
+      // Handed over meanwhile, and neither ended nor handed to another since.
+      const due = next !== null && u.state !== 'recording' && u.attempt === next.attempt;
+      if (due) this.#attempts.go(u, next, at);
     });
   }
 

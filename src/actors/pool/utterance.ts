@@ -35,11 +35,14 @@ export interface Utterance {
   readonly dataStart: number;
   /** A `job_submit` that reads its buffer is under way. */
   submitting: boolean;
-  /** Its buffer is with the supervisor. */
-  sending: boolean;
+  /** The attempt whose frame, its buffer, is with the supervisor; 0: none. */
+  sending: number;
   /** Handed to another node while the buffer was away. */
   next: Assignment | null;
+  /** The newest one. */
   attempt: number;
+  /** The newest one that this desk has sent, or will when the buffer is back. */
+  handed: number;
   nodeId: NodeId | undefined;
   lastError: LastError | undefined;
   /** Its end is recorded; completes the job as soon as the registry says it exists. */
@@ -79,9 +82,10 @@ export function newUtterance(
     buffer: audio.buffer,
     dataStart: audio.dataStart,
     submitting: false,
-    sending: false,
+    sending: 0,
     next: null,
     attempt: 0,
+    handed: 0,
     nodeId: undefined,
     lastError: undefined,
     completeLater: undefined,

@@ -274,17 +274,12 @@ export class HostRig {
   }
 
   /** A node that is ready. */
-  async node(): Promise<void> {
-    const register = { type: 'register', incarnation: 1, slots: 4, pools: ['en:es'] } as const;
-    this.handle({
-      type: 'node.register',
-      conn: 90,
-      nodeId: NODE,
-      register: { ...register, pools: [...register.pools] },
-    });
+  async node(nodeId = NODE, conn = 90): Promise<void> {
+    const register = { type: 'register' as const, incarnation: 1, slots: 4, pools: ['en:es'] };
+    this.handle({ type: 'node.register', conn, nodeId, register });
     await this.step('nodeRegister');
     const heartbeat = { type: 'heartbeat' as const, running: [] };
-    this.handle({ type: 'node.heartbeat', conn: 90, nodeId: NODE, heartbeat });
+    this.handle({ type: 'node.heartbeat', conn, nodeId, heartbeat });
     await this.settle();
   }
 
