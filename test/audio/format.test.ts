@@ -53,14 +53,12 @@ test('format: loudness is that of the samples, wherever in memory they begin', (
   const bytes = new Uint8Array(samples.buffer);
   const moved = new Uint8Array(bytes.length + 1);
   moved.set(bytes, 1);
-  expect(meanSquare(pcm, bytes, 0)).toBe(1_000_000);
-  expect(meanSquare(pcm, moved.subarray(1), 0)).toBe(1_000_000);
-  // A frame that begins in the middle of a sample: its first byte belongs to the last one.
-  expect(meanSquare(pcm, bytes.subarray(1), 1)).toBe(1_000_000);
+  expect(meanSquare(pcm, bytes)).toBe(1_000_000);
+  expect(meanSquare(pcm, moved.subarray(1))).toBe(1_000_000);
 });
 
 test('format: µ-law silence is silent and its loudest sample is that of G.711', () => {
-  expect(meanSquare(mulaw, new Uint8Array(160).fill(0xff), 0)).toBe(0);
-  expect(meanSquare(mulaw, new Uint8Array(160).fill(0x00), 0)).toBe(32_124 ** 2);
-  expect(meanSquare(opus, new Uint8Array(0), 0)).toBe(0);
+  expect(meanSquare(mulaw, new Uint8Array(160).fill(0xff))).toBe(0);
+  expect(meanSquare(mulaw, new Uint8Array(160).fill(0x00))).toBe(32_124 ** 2);
+  expect(meanSquare(opus, new Uint8Array(0))).toBe(0);
 });

@@ -51,15 +51,17 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'bytes already held are not trimmed',
     file: 'src/actors/pool/audio-intake.ts',
-    find: 'const skip = this.received - offset;',
+    find: 'const skip = received - offset;',
     replace: 'const skip = 0;',
     seed: 40,
   },
   {
     name: 'a hole in the audio is taken for none',
     file: 'src/actors/pool/audio-intake.ts',
-    find: "if (offset > this.received) return 'gap';",
-    replace: 'if (offset > this.received) this.received = offset;',
+    find: "if (offset > received) return 'gap';\n    const skip = received - offset;",
+    replace:
+      'if (offset > received) this.#at += offset - received;\n' +
+      '    const skip = Math.max(0, received - offset);',
   },
   {
     name: 'nobody looks after overdue jobs',

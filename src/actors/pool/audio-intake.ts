@@ -3,7 +3,7 @@
  * open utterance, and gives it out when it is cut.
  *
  * Thread: pool. Owns: the open utterance's buffer and the pre-roll.
- * Bounds: one utterance (its greatest length) plus the pre-roll.
+ * Bounds: one utterance (its greatest length), the pre-roll, and one sample or packet in pieces.
  */
 import {
   OPUS_SILENCE_BYTES_MAX,
@@ -14,6 +14,7 @@ import {
   rawMs,
   type AudioFormat,
 } from '../../audio/format.ts';
+import { wholeUnits, type WholeUnits } from '../../audio/whole-units.ts';
 import { UtteranceBuffer, type BufferPool } from '../../audio/utterance-buffer.ts';
 import type { CutReason } from '../../protocol/fields.ts';
 import {
@@ -63,8 +64,10 @@ export class AudioIntake {
   readonly #preRollMax: number;
   #segmenter: Segmenter;
   #floor = new NoiseFloor();
-  /** Next byte of the stream. */
-  received: number;
+  /** Bytes of samples or packets that are not whole yet. */
+  #units: WholeUnits;
+  /** Up to here the stream is cut, kept or passed, in whole samples or packets. */
+  #at: number;
   /** Number of the open utterance, or of the next one. */
   utterance: number;
   #receivedMs: number;
@@ -97,15 +100,27 @@ export class AudioIntake {
         : this.#align(bytesPerMsMax(format) * PRE_ROLL_MS);
     this.#guess =
       format.encoding === 'opus' ? 8 * 1024 : this.#align(bytesPerMsMax(format) * FIRST_GUESS_MS);
-    this.received = at.offset;
+    this.#at = at.offset;
+    this.#units = this.#unitsFrom(at.offset);
     this.#receivedMs = format.encoding === 'opus' ? 0 : rawMs(format, at.offset);
     this.utterance = at.utterance;
     this.#segmenter = new Segmenter(config, at.turnId);
   }
 
+  #unitsFrom(offset: number): WholeUnits {
+    return wholeUnits(this.#format, offset, (bytes) => {
+      this.#at += bytes;
+    });
+  }
+
   #align(bytes: number): number {
     const block = blockBytes(this.#format);
     return Math.max(block, Math.floor(bytes / block) * block);
+  }
+
+  /** Next byte of the stream. */
+  get received(): number {
+    return this.#at + this.#units.held;
   }
 
   get isOpen(): boolean {
@@ -118,7 +133,7 @@ export class AudioIntake {
 
   /** Everything below has been cut or was silence; what is open or may become pre-roll is above. */
   get passedTo(): number {
-    return this.#buffer === null ? this.received - this.#preRollLength : this.#start;
+    return this.#buffer === null ? this.#at - this.#preRollLength : this.#start;
   }
 
   set playback(active: boolean) {
@@ -131,12 +146,15 @@ export class AudioIntake {
 
   /** Audio from `offset` on. Bytes already held are skipped; `gap`: some before it are missing. */
   accept(offset: number, bytes: Uint8Array): 'ok' | 'gap' {
-    if (offset > this.received) return 'gap';
-    const skip = this.received - offset;
+    const { received } = this;
+    if (offset > received) return 'gap';
+    const skip = received - offset;
     if (skip >= bytes.length) return 'ok';
-    const fresh = skip === 0 ? bytes : bytes.subarray(skip);
-    if (this.#format.encoding === 'opus') this.#packets(fresh);
-    else this.#samples(fresh);
+    const opus = this.#format.encoding === 'opus';
+    this.#units.read(skip === 0 ? bytes : bytes.subarray(skip), (units) => {
+      if (opus) this.#packet(units);
+      else this.#samples(units);
+    });
     return 'ok';
   }
 
@@ -145,25 +163,17 @@ export class AudioIntake {
       const n = Math.min(this.#windowBytes, bytes.length - at);
       const window = bytes.subarray(at, at + n);
       const voiced =
-        this.#config.mode === 'manual' ||
-        this.#floor.voiced(meanSquare(this.#format, window, this.received));
+        this.#config.mode === 'manual' || this.#floor.voiced(meanSquare(this.#format, window));
       this.#window(window, rawMs(this.#format, n), voiced);
       at += n;
     }
   }
 
-  #packets(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length;) {
-      const length = (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
-      const end = Math.min(at + 2 + length, bytes.length);
-      const packet = bytes.subarray(at + 2, end);
-      this.#window(
-        bytes.subarray(at, end),
-        opusPacketMs(packet),
-        this.#config.mode === 'manual' || length > OPUS_SILENCE_BYTES_MAX,
-      );
-      at = end;
-    }
+  /** With the two bytes of its length. */
+  #packet(bytes: Uint8Array): void {
+    const packet = bytes.subarray(2);
+    const voiced = this.#config.mode === 'manual' || packet.length > OPUS_SILENCE_BYTES_MAX;
+    this.#window(bytes, opusPacketMs(packet), voiced);
   }
 
   #window(bytes: Uint8Array, ms: number, voiced: boolean): void {
@@ -174,7 +184,7 @@ export class AudioIntake {
     if (step === 'open') this.#open();
     if (step === 'pre_roll') this.#keepPreRoll(bytes);
     else this.#buffer?.append(bytes);
-    this.received += bytes.length;
+    this.#at += bytes.length;
     this.#receivedMs += ms;
     if (!this.#announced && this.#buffer !== null && seg.isSpeech) {
       this.#announced = true;
@@ -186,7 +196,7 @@ export class AudioIntake {
 
   #open(): void {
     this.#buffer = new UtteranceBuffer(this.#pool, this.#headroom, this.#guess);
-    this.#start = this.received - this.#preRollLength;
+    this.#start = this.#at - this.#preRollLength;
     this.#startMs = this.#receivedMs - rawMs(this.#format, this.#preRollLength);
     if (this.#preRoll !== null && this.#preRollLength > 0) {
       this.#buffer.append(this.#preRoll.subarray(0, this.#preRollLength));
@@ -263,7 +273,8 @@ export class AudioIntake {
     this.#buffer?.discard();
     this.#buffer = null;
     this.#preRollLength = 0;
-    this.received = at.offset;
+    this.#at = at.offset;
+    this.#units = this.#unitsFrom(at.offset);
     if (this.#format.encoding !== 'opus') this.#receivedMs = rawMs(this.#format, at.offset);
     this.utterance = at.utterance;
     const playback = this.#segmenter.playback;

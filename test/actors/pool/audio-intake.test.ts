@@ -150,6 +150,102 @@ test('intake: Opus time is that of its packets, and DTX packets are the silence 
   expect(Buffer.compare(cuts[0]!.bytes, Buffer.concat([spoken, quiet]))).toBe(0);
 });
 
+// An odd frame shifted the samples of every utterance after the next cut.
+test('intake: utterances begin and end with whole samples, however odd the frames', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 2000 }), { minLength: 2, maxLength: 12 }),
+      fc.constantFrom(1, 2),
+      fc.constantFrom('pcm_s16le', 'pcm_mulaw'),
+      (sizes, channels, encoding) => {
+        const block = channels * (encoding === 'pcm_s16le' ? 2 : 1);
+        const { intake, cuts } = setup({ mode: 'manual' }, { ...PCM, encoding, channels });
+        const stream = speech(1000);
+        let at = 0;
+        for (const size of sizes) {
+          intake.accept(at, stream.subarray(at, at + size));
+          at = Math.min(at + size, stream.length);
+          expect(intake.received).toBe(at);
+          intake.finalize('manual');
+        }
+        let end = 0;
+        for (const c of cuts) {
+          expect([c.start, c.start % block, c.end % block]).toEqual([end, 0, 0]);
+          expect(Buffer.compare(c.bytes, stream.subarray(c.start, c.end))).toBe(0);
+          end = c.end;
+        }
+        // The rest of a sample is held, and is acknowledged with what comes after.
+        expect(at - end).toBeLessThan(block);
+        expect(intake.passedTo).toBe(end);
+      },
+    ),
+    { numRuns: 40 },
+  );
+});
+
+test('intake: taken up in the middle of a sample, it goes on with the next one', () => {
+  const { intake, cuts } = setup({ mode: 'manual' });
+  const stream = speech(300);
+  intake.accept(0, stream.subarray(0, 1000));
+  intake.reset({ offset: 3001, utterance: 0, turnId: 0 });
+  expect(intake.accept(3001, stream.subarray(3001))).toBe('ok');
+  intake.finalize('stop');
+  expect(cuts.map((c) => [c.start, c.end])).toEqual([[3002, stream.length]]);
+  expect(Buffer.compare(cuts[0]!.bytes, stream.subarray(3002))).toBe(0);
+});
+
+// A long frame is split over two slabs; the second part was read as if a packet began there.
+test('intake: Opus packets may be in pieces: the cuts are the same', () => {
+  const stream = Buffer.concat([
+    ...Array.from({ length: 30 }, (_, i) => packet(i, 40)),
+    ...Array.from({ length: 20 }, () => packet(0, 1)),
+    ...Array.from({ length: 30 }, (_, i) => packet(i, 300)),
+    ...Array.from({ length: 20 }, () => packet(0, 1)),
+  ]);
+  const whole = setup({}, OPUS);
+  whole.feed(stream, Infinity);
+  expect(times(whole.cuts)).toHaveLength(2);
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 700 }), (size) => {
+      const { intake, cuts, feed, pool } = setup({}, OPUS);
+      feed(stream, size);
+      expect(cuts).toEqual(whole.cuts);
+      expect([intake.received, pool.usedBytes]).toEqual([stream.length, 0]);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test('intake: a cut in the middle of an Opus packet leaves that packet to the next utterance', () => {
+  const { intake, cuts, feed } = setup({ mode: 'manual' }, OPUS);
+  const stream = Buffer.concat([packet(1, 40), packet(2, 40), packet(3, 40)]);
+  feed(stream.subarray(0, 60), Infinity);
+  intake.finalize('manual');
+  feed(stream.subarray(60), Infinity);
+  intake.finalize('manual');
+  expect(times(cuts)).toEqual([
+    [0, 20, 'manual'],
+    [20, 60, 'manual'],
+  ]);
+  expect(Buffer.compare(Buffer.concat(cuts.map((c) => c.bytes)), stream)).toBe(0);
+});
+
+// Such packets never made the utterance longer, which was then cut before each of them.
+test('intake: Opus packets that last no time are kept, up to the bound in bytes', () => {
+  const { cuts, feed, intake } = setup({ mode: 'manual', bytesMax: 500 }, OPUS);
+  const empty = Buffer.of(0, 0);
+  feed(Buffer.concat([packet(1, 40), ...Array.from({ length: 100 }, () => empty)]), Infinity);
+  expect(cuts).toEqual([]);
+  // Valid in form, 140 ms in one packet: more than there may be.
+  const none = packet(0, 48);
+  none[2] = (19 << 3) | 3;
+  none[3] = 7;
+  feed(Buffer.concat(Array.from({ length: 12 }, () => none)), Infinity);
+  expect(cuts.map((c) => [c.reason, c.bytes.length <= 500])).toEqual([['max_bytes', true]]);
+  intake.finalize('stop');
+  expect(times(cuts).map(([from, to]) => Number(to) - Number(from))).toEqual([20, 0]);
+});
+
 test('intake: the absence of frames cuts what is open', () => {
   const { intake, cuts, feed } = setup();
   feed(speech(500));
