@@ -180,9 +180,7 @@ test('bans: no console outside the command line', () => {
 
 const FILE_LINES_MAX = 400;
 const FUNCTION_LINES_MAX = 70;
-const LONG_FILES: Readonly<Record<string, number>> = {
-  'src/actors/pool/session.ts': 607,
-};
+const LONG_FILES: Readonly<Record<string, number>> = {};
 const LONG_FUNCTIONS: Readonly<Record<string, number>> = {};
 
 function nameOf(node: ts.Node): string {

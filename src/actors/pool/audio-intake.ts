@@ -17,6 +17,7 @@ import {
 import { wholeUnits, type WholeUnits } from '../../audio/whole-units.ts';
 import { UtteranceBuffer, type BufferPool } from '../../audio/utterance-buffer.ts';
 import type { CutReason } from '../../protocol/fields.ts';
+import type { CursorPosition } from './cursor.ts';
 import {
   NoiseFloor,
   POST_ROLL_MS,
@@ -46,12 +47,6 @@ export interface Cut {
 export interface IntakeEvents {
   opened(utterance: number, startMs: number): void;
   cut(cut: Cut): void;
-}
-
-export interface IntakePosition {
-  readonly offset: number;
-  readonly utterance: number;
-  readonly turnId: number;
 }
 
 export class AudioIntake {
@@ -84,7 +79,7 @@ export class AudioIntake {
     config: SegmenterConfig,
     headroom: number,
     pool: BufferPool,
-    at: IntakePosition,
+    at: CursorPosition,
     events: IntakeEvents,
   ) {
     this.#format = format;
@@ -100,10 +95,10 @@ export class AudioIntake {
         : this.#align(bytesPerMsMax(format) * PRE_ROLL_MS);
     this.#guess =
       format.encoding === 'opus' ? 8 * 1024 : this.#align(bytesPerMsMax(format) * FIRST_GUESS_MS);
-    this.#at = at.offset;
-    this.#units = this.#unitsFrom(at.offset);
-    this.#receivedMs = format.encoding === 'opus' ? 0 : rawMs(format, at.offset);
-    this.utterance = at.utterance;
+    this.#at = at.audioOffset;
+    this.#units = this.#unitsFrom(at.audioOffset);
+    this.#receivedMs = format.encoding === 'opus' ? 0 : rawMs(format, at.audioOffset);
+    this.utterance = at.nextUtterance;
     this.#segmenter = new Segmenter(config, at.turnId);
   }
 
@@ -127,8 +122,10 @@ export class AudioIntake {
     return this.#buffer !== null;
   }
 
-  get turnId(): number {
-    return this.#segmenter.turnId;
+  /** Up to here everything is cut, kept or passed. */
+  get position(): CursorPosition {
+    const { utterance } = this;
+    return { nextUtterance: utterance, audioOffset: this.#at, turnId: this.#segmenter.turnId };
   }
 
   /** Everything below has been cut or was silence; what is open or may become pre-roll is above. */
@@ -269,14 +266,14 @@ export class AudioIntake {
   }
 
   /** Starts over at another place of the stream; what was open is forgotten. */
-  reset(at: IntakePosition): void {
+  reset(at: CursorPosition): void {
     this.#buffer?.discard();
     this.#buffer = null;
     this.#preRollLength = 0;
-    this.#at = at.offset;
-    this.#units = this.#unitsFrom(at.offset);
-    if (this.#format.encoding !== 'opus') this.#receivedMs = rawMs(this.#format, at.offset);
-    this.utterance = at.utterance;
+    this.#at = at.audioOffset;
+    this.#units = this.#unitsFrom(at.audioOffset);
+    if (this.#format.encoding !== 'opus') this.#receivedMs = rawMs(this.#format, at.audioOffset);
+    this.utterance = at.nextUtterance;
     const playback = this.#segmenter.playback;
     this.#segmenter = new Segmenter(this.#config, at.turnId);
     this.#segmenter.playback = playback;

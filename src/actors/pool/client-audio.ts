@@ -8,13 +8,13 @@
  */
 import { blockBytes } from '../../audio/format.ts';
 import { errorBody } from '../../domain/errors.ts';
-import { AudioIntake, type IntakeEvents, type IntakePosition } from './audio-intake.ts';
-import type { ClientLink } from './client-link.ts';
+import { headroomFor } from '../../protocol/job-frame.ts';
+import { AudioIntake, type Cut } from './audio-intake.ts';
+import { SLOW_DOWN_MS, type ClientLink } from './client-link.ts';
+import type { CursorPosition } from './cursor.ts';
 import type { PoolEnv } from './pool-env.ts';
 import { segmenterConfig, type SessionConfig } from './session-config.ts';
 
-/** How long a client is asked to pause when the session has all it may have under way. */
-export const SLOW_DOWN_MS = 500;
 /** Held for long, the client goes on when a quarter is done: not with every single result. */
 const RELEASE_AT = 0.75;
 /** 32 kbit/s, for how long a frame lasts that has just come; its packets tell the session's time. */
@@ -36,13 +36,17 @@ export class ClientAudio {
   #saidTo: number;
   /** A client without `replay` is taken up again wherever its next frame is. */
   #resync = false;
+  /** Of the `finalize` being done. */
+  #tag: string | undefined;
+  /** A client that replays said `stop` behind the audio up to here. */
+  stopAt = Infinity;
 
   constructor(
-    at: { config: SessionConfig; position: IntakePosition; headroom: number; now: number },
+    at: { config: SessionConfig; position: CursorPosition; now: number },
     env: PoolEnv,
     link: ClientLink,
-    events: IntakeEvents,
     wake: (at: number) => void,
+    cut: (cut: Cut, tag: string | undefined) => void,
   ) {
     this.#env = env;
     this.#config = at.config;
@@ -51,9 +55,17 @@ export class ClientAudio {
     this.#lastFrameAt = at.now;
     const { start } = at.config;
     const segmenter = segmenterConfig(start, env.config);
-    const { headroom, position } = at;
-    this.#saidTo = position.offset;
-    this.intake = new AudioIntake(start.audio, segmenter, headroom, env.buffers, position, events);
+    const { position } = at;
+    this.#saidTo = position.audioOffset;
+    const headroom = headroomFor(start);
+    this.intake = new AudioIntake(start.audio, segmenter, headroom, env.buffers, position, {
+      opened: (utterance, start_ms) => {
+        link.send({ type: 'utterance', utterance, event: 'opened', start_ms });
+      },
+      cut: (c) => {
+        cut(c, this.#tag);
+      },
+    });
   }
 
   get replays(): boolean {
@@ -68,10 +80,6 @@ export class ClientAudio {
   get place(): 'here' | 'behind' | 'ahead' {
     const { received } = this.intake;
     return this.#saidTo === received ? 'here' : this.#saidTo < received ? 'behind' : 'ahead';
-  }
-
-  get saidTo(): number {
-    return this.#saidTo;
   }
 
   /** False: some audio before it is missing, and the client has been told. */
@@ -122,6 +130,32 @@ export class ClientAudio {
     this.#armPause();
   }
 
+  // --- what counts at a place of the stream ----------------------------------------------------
+
+  /** Audio before it was lost here: a client that replays says it once more, behind that audio. */
+  get #comesAgain(): boolean {
+    return this.replays && this.place === 'ahead';
+  }
+
+  finalize(tag: string | undefined): void {
+    if (this.#comesAgain) return;
+    this.#tag = tag;
+    const cut = this.place !== 'behind' && this.intake.finalize('manual');
+    this.#tag = undefined;
+    if (!cut) this.#link.none(this.intake.utterance, tag);
+  }
+
+  /** Cuts the utterance if it is the open one. */
+  cutIfOpen(utterance: number): void {
+    if (utterance === this.intake.utterance && !this.#comesAgain) this.intake.finalize('manual');
+  }
+
+  /** A client says `stop`; false: the audio before it comes again first. */
+  stopsHere(): boolean {
+    if (this.#comesAgain) this.stopAt = this.#saidTo;
+    return !this.#comesAgain;
+  }
+
   // --- audio that was lost here ----------------------------------------------------------------
 
   /** What was held in memory above the durable offset is lost: ask for it, or say so. */
@@ -143,8 +177,7 @@ export class ClientAudio {
     const at = this.intake.received;
     if (offset <= at) return;
     this.lost(at, offset);
-    const { utterance, turnId } = this.intake;
-    this.intake.reset({ offset, utterance, turnId });
+    this.intake.reset({ ...this.intake.position, audioOffset: offset });
   }
 
   lost(from: number, to: number): void {

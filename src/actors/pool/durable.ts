@@ -92,6 +92,12 @@ export class Durable {
     });
   }
 
+  /** A client whose buffer is full can go on only with this. */
+  sayAgain(): void {
+    const { audioOffset } = this.cursor.confirmed;
+    if (audioOffset > 0) this.#link.send({ type: 'ack', audio_offset: audioOffset });
+  }
+
   /** Our own takeover (a resume here) raised the epoch, or another owner did. */
   #staleEpoch(epoch: number): void {
     if (this.takeovers > 0) return;

@@ -32,10 +32,10 @@ export class PoolActor {
       submitted: (u, now) => of(u.session)?.submitted(now),
       created: (u) => of(u.session)?.created(u),
       otherCut: (u, audioEnd) => of(u.session)?.otherCut(u, audioEnd),
-      queued: (u, position) => of(u.session)?.event(u, 'queued', position),
-      dispatched: (u) => of(u.session)?.event(u, 'dispatched'),
-      retrying: (u) => of(u.session)?.event(u, 'retrying'),
-      saturated: (u, now) => of(u.session)?.saturated(now),
+      queued: (u, position) => of(u.session)?.link.event(u, 'queued', position),
+      dispatched: (u) => of(u.session)?.link.event(u, 'dispatched'),
+      retrying: (u) => of(u.session)?.link.event(u, 'retrying'),
+      saturated: (u, now) => of(u.session)?.link.slowDown(now),
       isHere: (u) => of(u.session) !== undefined,
       recorded: (u, status, seq, frame, now) => {
         of(u.session)?.recorded(u, status, seq, frame, now);
@@ -141,7 +141,7 @@ export class PoolActor {
     this.#sessions.bound(m.conn, null);
     if (s?.conn !== m.conn) return;
     s.detach(now);
-    if (!s.isStopped) return;
+    if (s.phase !== 'stopped') return;
     if (s.allAcked && m.clean) {
       const args = { session: s.id, epoch: s.durable.epoch };
       this.#env.effects.call('sessionClose', args, () => undefined);

@@ -11,8 +11,30 @@ import type { ConnId } from '../../protocol/supervisor-pool.ts';
 import { ownerOf } from '../pool-config.ts';
 import { WakeHeap } from '../wake-heap.ts';
 import type { JobDesk } from './job-desk.ts';
+import type { TakenFrom } from './outstanding.ts';
 import { RETRY_MS, type PoolEnv } from './pool-env.ts';
-import { Session, type SessionAt, type SessionOwner, type TakenFrom } from './session.ts';
+import { Session } from './session.ts';
+import type { SessionConfig } from './session-config.ts';
+
+/** Who keeps the sessions: what a session asks of it. */
+export interface SessionOwner {
+  wake(s: Session, at: number): void;
+  /** Writes the session's record anew: the registry has lost it. */
+  rewrite(s: Session, then: () => void): void;
+  /** Reads what the registry has of the session. */
+  readBack(s: Session): void;
+  /** Finds out what became of an utterance that the registry knows better. */
+  lookUp(s: Session, n: number): void;
+  /** Another instance owns it. */
+  fenced(s: Session): void;
+}
+
+export interface SessionAt {
+  readonly id: SessionId;
+  readonly config: SessionConfig;
+  readonly conn: ConnId | null;
+  readonly now: number;
+}
 
 /** Who gets the audio of a connection. */
 export interface AudioSink {
@@ -74,7 +96,7 @@ export class Sessions {
       },
       ...asks,
     };
-    const session = new Session(at, { env: this.#env, desk, owner }, from);
+    const session = new Session(at, this.#env, desk, owner, from);
     this.#sessions.set(at.id, session);
     return session;
   }
@@ -91,7 +113,7 @@ export class Sessions {
       config: pack({ ...s.config }),
       nextUtterance: confirmed.nextUtterance,
       audioOffset: confirmed.audioOffset,
-      nextSeq: s.deliveredSeq + 1,
+      nextSeq: s.outstanding.deliveredSeq + 1,
       doneBelow: s.doneBelow,
     } as const;
   }

@@ -5,8 +5,9 @@
  * Thread: pool. Pure.
  */
 import { END_STATES, type EndState } from '../../domain/job.ts';
+import type { JobMeta } from '../../protocol/job-frame.ts';
 import { unpack } from '../../protocol/pack.ts';
-import type { SessionResumeReply } from '../../registry/registry.ts';
+import type { JobRecord, SessionResumeReply } from '../../registry/registry.ts';
 import type { CursorPosition } from './cursor.ts';
 import type { Ledger, Standing } from './delivery.ts';
 
@@ -20,6 +21,26 @@ export const NEW: Standing = {
   ledger: Object.fromEntries(END_STATES.map((s) => [s, 0])) as Ledger,
   countedTo: 0,
 };
+
+/** Where the stream of a session goes on; of a new one: where it begins. */
+export function positionOf(r: CursorPosition | undefined): CursorPosition {
+  const { nextUtterance = 0, audioOffset = 0, turnId = 0 } = r ?? {};
+  return { nextUtterance, audioOffset, turnId };
+}
+
+/** The cursor behind a job that an earlier owner submitted. */
+export function withJob(r: Resumed, n: number, job: JobRecord): Resumed {
+  const meta = unpack(job.meta) as JobMeta;
+  const goesOn = meta.reason === 'max_duration' || meta.reason === 'max_bytes';
+  return {
+    ...r,
+    recorded: r.recorded ?? positionOf(r),
+    nextUtterance: n + 1,
+    audioOffset: job.audioEnd,
+    turnId: goesOn ? meta.turn_id : meta.turn_id + 1,
+    pending: r.results.some((k) => k.utterance === n) ? r.pending : [...r.pending, n],
+  };
+}
 
 /** The end that a packed result tells. */
 export function statusOf(packed: Uint8Array): EndState {

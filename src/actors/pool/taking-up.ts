@@ -11,18 +11,18 @@ import { createHash } from 'node:crypto';
 import { errorBody, type ErrorBody } from '../../domain/errors.ts';
 import { jobId } from '../../domain/ids.ts';
 import { isEnded } from '../../domain/job.ts';
-import type { JobMeta } from '../../protocol/job-frame.ts';
 import { unpack } from '../../protocol/pack.ts';
 import type { ClientControl, ConnId, SupervisorToPool } from '../../protocol/supervisor-pool.ts';
-import type { JobRecord, SessionResume, SessionResumeReply } from '../../registry/registry.ts';
+import type { SessionResume, SessionResumeReply } from '../../registry/registry.ts';
 import type { Done } from '../effects.ts';
 import { ownerOf } from '../pool-config.ts';
 import type { JobDesk } from './job-desk.ts';
+import type { TakenFrom } from './outstanding.ts';
 import { RETRY_MS, type PoolEnv } from './pool-env.ts';
-import type { Session, SessionAt, TakenFrom } from './session.ts';
+import type { Session } from './session.ts';
 import type { SessionConfig } from './session-config.ts';
-import type { Sessions } from './sessions.ts';
-import type { Resumed } from './standing.ts';
+import type { SessionAt, Sessions } from './sessions.ts';
+import { withJob, type Resumed } from './standing.ts';
 import { TakeUp } from './take-up.ts';
 
 type Message<T extends SupervisorToPool['type']> = Extract<SupervisorToPool, { type: T }>;
@@ -271,7 +271,7 @@ export class TakingUp {
   /** Delivers what is kept, and looks after what should be under way and is not known here. */
   #catchUp(s: Session, r: Resumed, now: number, doubting: boolean): void {
     s.deliverKept(r, now);
-    for (const n of r.pending) if (s.lacks(n)) this.lookUp(s, n, doubting);
+    for (const n of r.pending) if (s.outstanding.lacks(n)) this.lookUp(s, n, doubting);
   }
 
   /**
@@ -280,7 +280,7 @@ export class TakingUp {
    */
   lookUp(s: Session, n: number, doubting: boolean): void {
     const id = jobId(s.config.cell, s.id, n);
-    s.expect(n);
+    s.outstanding.expect(n);
     this.#env.effects.call('jobFetch', { jobId: id, withAudio: false }, (o, now) => {
       if (s.phase === 'closed') return;
       if (!o.ok) {
@@ -306,7 +306,7 @@ export class TakingUp {
    */
   #doubtLater(s: Session, n: number, now: number): void {
     s.later(now + DOUBT_MS, () => {
-      const u = s.utterance(n);
+      const u = s.outstanding.get(n);
       if (u === undefined || u.progressAt > 0 || u.nodeId === undefined) return;
       if (u.state !== 'assigned' && u.state !== 'running') return;
       const ref = { jobId: u.jobId, attempt: u.attempt };
@@ -328,7 +328,7 @@ export class TakingUp {
       owner: ownerOf(this.#env.config),
       tokenHash: null,
       newTokenHash: '',
-      resultSeq: s.conn === null ? null : s.deliveredSeq,
+      resultSeq: s.conn === null ? null : s.outstanding.deliveredSeq,
     };
     this.#takeOver(args, (o, now) => {
       const again = this.#reading.get(s) === true;
@@ -342,21 +342,6 @@ export class TakingUp {
       if (again) this.readBack(s);
     });
   }
-}
-
-/** The cursor behind a job that an earlier owner submitted. */
-function withJob(r: Resumed, n: number, job: JobRecord): Resumed {
-  const meta = unpack(job.meta) as JobMeta;
-  const goesOn = meta.reason === 'max_duration' || meta.reason === 'max_bytes';
-  const { nextUtterance, audioOffset, turnId } = r;
-  return {
-    ...r,
-    recorded: r.recorded ?? { nextUtterance, audioOffset, turnId },
-    nextUtterance: n + 1,
-    audioOffset: job.audioEnd,
-    turnId: goesOn ? meta.turn_id : meta.turn_id + 1,
-    pending: r.results.some((k) => k.utterance === n) ? r.pending : [...r.pending, n],
-  };
 }
 
 function refusal(r: Exclude<SessionResumeReply, { status: 'resumed' }>): ErrorBody {

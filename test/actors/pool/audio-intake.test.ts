@@ -23,7 +23,7 @@ type Piece = Omit<Cut, 'buffer' | 'dataStart'> & { bytes: Buffer };
 function setup(
   config: Partial<SegmenterConfig> = {},
   format = PCM,
-  at = { offset: 0, utterance: 0, turnId: 0 },
+  at = { audioOffset: 0, nextUtterance: 0, turnId: 0 },
 ) {
   const pool = new BufferPool(0);
   const cuts: Piece[] = [];
@@ -112,8 +112,8 @@ test('intake: bytes held already are skipped, a hole is named and takes nothing'
 
 test('intake: a session taken up in the middle counts time and utterances from there', () => {
   const { intake, cuts, feed } = setup({ mode: 'manual' }, PCM, {
-    offset: 64_000,
-    utterance: 3,
+    audioOffset: 64_000,
+    nextUtterance: 3,
     turnId: 5,
   });
   feed(speech(500));
@@ -187,7 +187,7 @@ test('intake: taken up in the middle of a sample, it goes on with the next one',
   const { intake, cuts } = setup({ mode: 'manual' });
   const stream = speech(300);
   intake.accept(0, stream.subarray(0, 1000));
-  intake.reset({ offset: 3001, utterance: 0, turnId: 0 });
+  intake.reset({ audioOffset: 3001, nextUtterance: 0, turnId: 0 });
   expect(intake.accept(3001, stream.subarray(3001))).toBe('ok');
   intake.finalize('stop');
   expect(cuts.map((c) => [c.start, c.end])).toEqual([[3002, stream.length]]);
@@ -277,7 +277,7 @@ test('intake: finalize with nothing open says so', () => {
 test('intake: reset and close give the open buffer back', () => {
   const { intake, feed, pool } = setup({ mode: 'manual' });
   feed(speech(300));
-  intake.reset({ offset: 1000, utterance: 2, turnId: 1 });
+  intake.reset({ audioOffset: 1000, nextUtterance: 2, turnId: 1 });
   expect([pool.usedBytes, intake.received, intake.isOpen]).toEqual([0, 1000, false]);
   feed(speech(300));
   intake.close();

@@ -1,0 +1,165 @@
+/**
+ * What a session owes its client: a result for every utterance that was cut, in order, whoever
+ * recorded it.
+ *
+ * Thread: pool. Owns: the utterances under way, those whose result the client was not given, the
+ * delivery.
+ * Bounds: ≤ inflight-max utterances, and what others recorded while the client was away.
+ */
+import type { SessionId } from '../../domain/ids.ts';
+import type { EndState } from '../../domain/job.ts';
+import type { ClientLink } from './client-link.ts';
+import { Delivery, type Ledger } from './delivery.ts';
+import type { DispatchLoop } from './dispatch-loop.ts';
+import type { Jobs } from './jobs.ts';
+import { NEW, owed, standing, statusOf, type Resumed } from './standing.ts';
+import type { Utterance } from './utterance.ts';
+
+/** From the registry. `resultSeq`: what the client says it has; null: it has not said. */
+export interface TakenFrom {
+  readonly resumed: Resumed;
+  readonly resultSeq: number | null;
+}
+
+export class Outstanding {
+  readonly #link: ClientLink;
+  readonly #jobs: Jobs;
+  readonly #delivery: Delivery;
+  /** Without a recorded end. */
+  readonly #open = new Map<number, Utterance>();
+  /** Whose result the client has not been given. */
+  readonly #owed: Set<number>;
+  /** Those of them that are being looked up in the registry. */
+  readonly #lookedUp = new Set<number>();
+
+  constructor(order: 'strict' | 'relaxed', link: ClientLink, jobs: Jobs, from?: TakenFrom) {
+    const r = from?.resumed;
+    this.#link = link;
+    this.#jobs = jobs;
+    this.#delivery = new Delivery(
+      order,
+      r === undefined ? NEW : standing(r, from?.resultSeq ?? null),
+    );
+    this.#owed = r === undefined ? new Set() : owed(r);
+  }
+
+  // --- under way -------------------------------------------------------------------------------
+
+  get inFlight(): number {
+    return this.#open.size;
+  }
+
+  get(n: number): Utterance | undefined {
+    return this.#open.get(n);
+  }
+
+  all(): Iterable<Utterance> {
+    return this.#open.values();
+  }
+
+  /** It was cut, or found in the registry. */
+  add(u: Utterance): void {
+    this.#lookedUp.delete(u.n);
+    this.#owed.add(u.n);
+    this.#open.set(u.n, u);
+  }
+
+  /** Its end is recorded. */
+  over(u: Utterance): void {
+    this.#lookedUp.delete(u.n);
+    this.#open.delete(u.n);
+  }
+
+  /** It was cut in the wrong place: there is no such utterance. */
+  undo(u: Utterance): void {
+    this.#open.delete(u.n);
+    this.#owed.delete(u.n);
+  }
+
+  /** Nobody here works on it, and the registry has no result of it. */
+  lacks(n: number): boolean {
+    return this.#owed.has(n) && !this.#open.has(n) && !this.#lookedUp.has(n);
+  }
+
+  /** It is being looked up in the registry. */
+  expect(n: number): void {
+    this.#lookedUp.add(n);
+  }
+
+  /** Whoever has the session now has these too; what is not recorded here is theirs to end. */
+  leave(): void {
+    for (const u of this.#open.values()) this.#jobs.leave(u);
+  }
+
+  // --- results ---------------------------------------------------------------------------------
+
+  /** `under way`: something will come of itself; `owed`: recorded somewhere, or lost. */
+  get state(): 'under way' | 'owed' | 'nothing' {
+    if (this.#open.size > 0 || this.#lookedUp.size > 0) return 'under way';
+    return this.#owed.size > 0 ? 'owed' : 'nothing';
+  }
+
+  get deliveredSeq(): number {
+    return this.#delivery.deliveredSeq;
+  }
+
+  /** Ends of the utterances whose result the client was given. */
+  get ledger(): Ledger {
+    return { ...this.#delivery.ledger };
+  }
+
+  /** The registry has lost what is recorded, and held back for want of a predecessor. */
+  recordAgain(session: SessionId, loop: DispatchLoop): void {
+    for (const { utterance, status, frame } of this.#delivery.waiting) {
+      // A copy: this one may leave by transfer while the other is being written.
+      const item = { session, utterance, state: status, packed: frame.slice() };
+      loop.append.add(item, () => undefined);
+    }
+  }
+
+  /** Below it every utterance has a result that the client was given. `next`: not cut yet. */
+  doneBelow(next: number): number {
+    return Math.min(next, ...this.#owed);
+  }
+
+  give(seq: number, utterance: number, status: EndState, frame: Uint8Array): void {
+    if (this.#link.conn === null) return;
+    for (const due of this.#delivery.add({ seq, utterance, status, frame })) {
+      this.#owed.delete(due.utterance);
+      this.#link.frame(due.frame);
+    }
+  }
+
+  /** The client is away: what is recorded will be read from the registry when it is back. */
+  forget(): void {
+    this.#delivery.forget();
+  }
+
+  /**
+   * The client is here (again), and has what it says. False: something was recorded since this was
+   * read, and given out on the connection that is gone.
+   */
+  restart(r: Resumed, resultSeq: number | null): boolean {
+    const given = this.deliveredSeq;
+    const { next } = standing(r, resultSeq);
+    this.#delivery.restart(next);
+    return r.results.filter(({ seq }) => seq <= given).length >= given - next + 1;
+  }
+
+  /** Results that the registry keeps, whoever recorded them. */
+  kept(r: Resumed): void {
+    for (const { seq, utterance, packed } of r.results) {
+      const u = this.#open.get(utterance);
+      if (u !== undefined) this.#jobs.leave(u);
+      this.#open.delete(utterance);
+      const frame = new Uint8Array(new ArrayBuffer(packed.length));
+      frame.set(packed);
+      this.give(seq, utterance, statusOf(packed), frame);
+    }
+    // Recorded, acknowledged and forgotten: nothing is owed for it.
+    const known = new Set([...r.pending, ...r.results.map((k) => k.utterance)]);
+    for (const n of this.#owed) {
+      if (n < r.nextUtterance && !known.has(n) && !this.#open.has(n)) this.#owed.delete(n);
+    }
+  }
+}
