@@ -9,6 +9,7 @@ import { nodeConformance } from './conformance-nodes.ts';
 import { restoreConformance } from './conformance-restore.ts';
 import { retryConformance } from './conformance-retries.ts';
 import { sessionConformance } from './conformance-sessions.ts';
+import { sessionPairConformance } from './conformance-session-pairs.ts';
 import { viewConformance } from './conformance-views.ts';
 import { windowConformance } from './conformance-windows.ts';
 import type { MakeHarness } from './fixtures.ts';
@@ -19,6 +20,7 @@ export function conformance(make: MakeHarness): void {
   describe('restore', () => restoreConformance(make));
   describe('retries', () => retryConformance(make));
   describe('sessions', () => sessionConformance(make));
+  describe('pairs on a session', () => sessionPairConformance(make));
   describe('views', () => viewConformance(make));
   describe('windows', () => windowConformance(make));
 }

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, test } from 'vitest';
 import { startRedis, type TestRedis } from '../helpers/redis-server.ts';
-import { operation, runBoth } from './lockstep.ts';
+import { operation, runBoth, sessionOperations } from './lockstep.ts';
 
 let server: TestRedis;
 let redis: Redis;
@@ -24,6 +24,15 @@ test(
   async () => {
     const operations = fc.array(operation, { minLength: 10, maxLength: 60, size: 'max' });
     const property = fc.asyncProperty(operations, (list) => runBoth(redis, list));
+    await fc.assert(property, { numRuns: RUNS, interruptAfterTimeLimit: TIME_MS });
+  },
+);
+
+test(
+  'registry: the model and the scripts answer alike about sessions and their results',
+  { timeout: TIME_MS + 30_000 },
+  async () => {
+    const property = fc.asyncProperty(sessionOperations, (list) => runBoth(redis, list));
     await fc.assert(property, { numRuns: RUNS, interruptAfterTimeLimit: TIME_MS });
   },
 );

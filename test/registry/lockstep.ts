@@ -9,12 +9,17 @@ import fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import { expect } from 'vitest';
 import type { AttemptRef, JobId, NodeId, PoolKey } from '../../src/domain/ids.ts';
-import { ATTEMPT_LOSSES, END_STATES, type AttemptLoss } from '../../src/domain/job.ts';
+import {
+  ATTEMPT_LOSSES,
+  END_STATES,
+  type AttemptLoss,
+  type EndState,
+} from '../../src/domain/job.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import { createRedisRegistry } from '../../src/registry/redis-registry.ts';
 import type { Registry, RegistryViews } from '../../src/registry/registry.ts';
 import { createMemoryRegistry, type MemoryRegistry } from '../sim/memory-registry.ts';
-import { EN_ES, ES_EN, I1, I2, job, node, spec, TIMING } from './fixtures.ts';
+import { bytes, EN_ES, ES_EN, I1, I2, job, node, session, spec, TIMING } from './fixtures.ts';
 import { checkKeys } from './key-invariants.ts';
 
 const POOLS: readonly (readonly PoolKey[])[] = [[EN_ES], [ES_EN], [EN_ES, ES_EN]];
@@ -29,6 +34,7 @@ const TIMINGS = {
   degradedProbeMs: 0,
   queueMax: 4,
   retryBudget: 6,
+  resultsUnackedMax: 3,
 };
 
 const n = fc.nat(NODES - 1);
@@ -49,13 +55,41 @@ export const operation = fc.oneof(
   { weight: 2, arbitrary: fc.record({ op: fc.constant('claim'), n, i, names }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constant('rescue'), n, i, names }) },
 );
-export type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
+/** Sessions have keys of their own: sequences of nothing else, from two that are open. */
+const onSession = fc.record({
+  ...{
+    op: fc.constant('session'),
+    n,
+    i,
+    names: fc.array(fc.nat(7), { minLength: 3, maxLength: 3 }),
+  },
+});
+export const sessionOperations = fc
+  .array(onSession, { minLength: 20, maxLength: 60, size: 'max' })
+  .map((list) =>
+    [0, 1].map((no): Operation => ({ op: 'session', n: no, i: 0, names: [0, 0, 0] })).concat(list),
+  );
+export type Operation =
+  | (typeof operation extends fc.Arbitrary<infer T> ? T : never)
+  | (typeof onSession extends fc.Arbitrary<infer T> ? T : never);
 
 type Attempt = AttemptRef & { readonly nodeId: NodeId };
 type Both = Registry & RegistryViews;
 
 function at<T>(items: readonly T[], index: number): T | undefined {
   return items[index % Math.max(1, items.length)];
+}
+
+function pickOf<T>(items: readonly T[], index: number): T {
+  return at(items, index) as T;
+}
+
+/** Bytes are bytes, in whatever they come. */
+function plain(reply: unknown): unknown {
+  if (reply instanceof Uint8Array) return [...reply];
+  if (Array.isArray(reply)) return reply.map(plain);
+  if (typeof reply !== 'object' || reply === null) return reply;
+  return Object.fromEntries(Object.entries(reply).map(([key, value]) => [key, plain(value)]));
 }
 
 /** Every assignment in a reply, in the order in which they were made. */
@@ -157,6 +191,8 @@ class Lockstep {
         return this.#both((r) => {
           return r.queueClaim({ cell: 0, nodeId: node(`n${no}`), limit: 1 + (index % 3) });
         });
+      case 'session':
+        return this.#session(no, index, picks);
       case 'submit':
         return this.#submit(no, index);
       case 'accept':
@@ -246,6 +282,42 @@ class Lockstep {
       });
     });
     return this.#both((r) => r.jobSubmit({ cell: 0, jobs }));
+  }
+
+  /** Two sessions, one of each order; owners, epochs and tokens old and new. */
+  #session(
+    no: number,
+    index: number,
+    [pick = 0, more = 0, who = 0]: readonly number[],
+  ): Promise<void> {
+    const order = no % 2 === 0 ? ('strict' as const) : ('relaxed' as const);
+    const id = session(order === 'strict' ? 'st' : 're');
+    const owner = who % 2 === 0 ? I1 : I2;
+    const at = { session: id, epoch: 1 + (more % 4) };
+    const cursor = { nextUtterance: pick, audioOffset: 100 * pick };
+    const kinds: readonly ((r: Both) => Promise<unknown>)[] = [
+      (r) => {
+        const record = { ...at, ...cursor, owner, tokenHash: 'h0', tenant: '', order };
+        return r.sessionOpen({ ...record, config: bytes(), doneBelow: pick % 3 });
+      },
+      (r) => r.sessionAdvance([{ ...at, ...cursor, turnId: who }]),
+      (r) => r.sessionTouch([at]),
+      (r) => (who === 0 ? r.sessionClose(at) : r.resultAck([{ session: id, resultSeq: pick }])),
+      (r) => {
+        const tokenHash = pickOf(['h0', 'h1', 'h2', null], more);
+        const newTokenHash = pickOf(['h1', 'h2'], pick);
+        const resultSeq = pickOf([null, -1, pick], who);
+        return r.sessionResume({ session: id, owner, tokenHash, newTokenHash, resultSeq });
+      },
+      (r) => {
+        const record = (utterance: number, state: EndState) => ({ session: id, utterance, state });
+        const items = [record(pick, pickOf(END_STATES, more)), record(pick + 1, 'ok')];
+        return r.resultAppend({
+          items: items.map((x) => ({ ...x, packed: bytes(x.utterance, 1) })),
+        });
+      },
+    ];
+    return this.#both(async (r) => plain(await pickOf(kinds, index)(r)));
   }
 
   async #nextMs(): Promise<void> {
