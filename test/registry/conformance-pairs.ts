@@ -34,6 +34,7 @@ const ACTS: readonly Act[] = [
   act('queue_claim', 'for n1', (w) => w.claim('n1')),
   act('job_submit', 'another job', (w) => w.submit(9)),
   act('job_submit', 'the same job', (w) => w.submit(0)),
+  act('job_restore', 'by its owner', (w) => w.restore(0)),
   act('job_accept', 'by n1', (w) => w.accept(w.first(0))),
   act('job_complete', 'the result of n1', (w) => w.result(w.first(0))),
   act('job_complete', 'given up by the client', (w) => w.cancel(0)),
@@ -94,6 +95,16 @@ const SITUATIONS: readonly Situation[] = [
       await w.join('n1', 2);
       await w.submit(0)();
       await w.now(w.submit(1));
+    },
+  },
+  {
+    name: 'forgotten by the registry, and at work',
+    make: async (w) => {
+      await w.join('n1');
+      await w.now(w.submit(0));
+      await w.now(w.accept(w.first(0)));
+      await w.now(w.submit(1));
+      await w.h.lose(w.first(0).jobId);
     },
   },
   {

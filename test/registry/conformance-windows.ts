@@ -86,6 +86,49 @@ export function windowConformance(make: MakeHarness): void {
       expect(await b.used('n1')).toBe(1);
     });
 
+    test('a result of the old life comes after the new one registered: it counts', async () => {
+      const b = await setup();
+      await open(b);
+      await b.ready('n1');
+      const x = await b.assigned(0);
+      const again = { incarnation: 2, connection: 'n1-2' };
+      expect(await b.register('n1', again)).toMatchObject({ lost: [ref(x)] });
+      await b.heartbeat('n1', again);
+      const moved = await b.fail(x, 'node_lost');
+      if (moved.status !== 'reassigned') throw new Error(moved.status);
+      expect(await append(b, 0)).toBe('appended');
+      expect(await b.done(x)).toMatchObject({ status: 'ended', cancels: [{ attempt: 2 }] });
+      expect(await append(b, 0)).toBe('exists');
+      expect(await b.done(moved.assignment)).toMatchObject({ status: 'already' });
+      expect(await b.used('n1')).toBe(0);
+    });
+
+    test('the sweeper finds the lease over, the node registers, and the loss is acted on after that', async () => {
+      const b = await setup({ nodeTtlMs: 40 });
+      await b.ready('n1');
+      const x = await b.assigned(0);
+      const swept = await b.until(async () => {
+        const { offline: gone } = await b.r.nodeSweep({ cell: 0, limit: 9 });
+        return gone.length > 0 && gone;
+      });
+      expect(swept).toEqual([{ nodeId: 'n1', lost: [ref(x)] }]);
+      const again = { connection: 'n1-2', running: [ref(x)] };
+      expect(await b.register('n1', again)).toMatchObject({ keep: [ref(x)], lost: [] });
+      expect(await b.fail(x, 'node_lost')).toMatchObject({ status: 'queued' });
+      // It says again that it runs it: taken up where it was, out of the queue.
+      await b.heartbeat('n1', again);
+      expect([await b.state(x.jobId), await b.used('n1')]).toEqual(['running', 1]);
+      expect(await b.done(x)).toMatchObject({ status: 'ended', handed: [] });
+    });
+
+    test('registered just before the sweeper comes: its new lease stands', async () => {
+      const b = await setup();
+      await b.ready('n1');
+      await b.ready('n1', { connection: 'n1-2' });
+      expect(await b.r.nodeSweep({ cell: 0, limit: 9 })).toEqual({ offline: [] });
+      expect(await b.submit(0)).toMatchObject({ status: 'assigned' });
+    });
+
     test('two who saw it die: the job moves once', async () => {
       const b = await setup();
       await b.ready('n1');
@@ -126,6 +169,31 @@ export function windowConformance(make: MakeHarness): void {
       expect(done.cancels).toMatchObject([{ attempt: 1, nodeId: 'n1' }]);
       expect(await append(b, 0)).toBe('exists');
       expect(await b.done(first)).toEqual({ status: 'already', cancels: [], handed: [] });
+      expect([await b.used('n1'), await b.used('n2')]).toEqual([0, 0]);
+    });
+
+    test('a result behind the failure of its own attempt: it counts, and the second attempt is cancelled', async () => {
+      const b = await setup();
+      await open(b);
+      await b.ready('n1');
+      const x = await b.assigned(0);
+      await b.ready('n2');
+      const moved = await b.fail(x, 'node_lost');
+      expect(moved).toMatchObject({ status: 'reassigned' });
+      expect(await append(b, 0)).toBe('appended');
+      expect(await b.done(x)).toMatchObject({
+        ...{ status: 'ended', cancels: [{ attempt: 2, nodeId: 'n2' }] },
+      });
+      expect([await b.used('n1'), await b.used('n2')]).toEqual([0, 0]);
+    });
+
+    test('a failure behind the result of its own attempt: nothing is done again', async () => {
+      const b = await setup();
+      await b.ready('n1');
+      await b.ready('n2');
+      const x = await b.assigned(0);
+      expect(await b.done(x)).toMatchObject({ status: 'ended' });
+      expect(await b.fail(x, 'node_lost')).toMatchObject({ status: 'ended', handed: [] });
       expect([await b.used('n1'), await b.used('n2')]).toEqual([0, 0]);
     });
 
@@ -221,6 +289,47 @@ export function windowConformance(make: MakeHarness): void {
       expect(await b.used('n1')).toBe(0);
     });
 
+    test('a waiting job given up before the claim is not handed over, one after it is cancelled', async () => {
+      const b = await setup();
+      const claim = () => b.r.queueClaim({ cell: 0, nodeId: node('n1'), limit: 1 });
+      await b.submit(0);
+      await b.submit(1);
+      await b.ready('n1');
+      expect(await b.end({ jobId: job(0), state: 'cancelled' })).toMatchObject({ cancels: [] });
+      const { handed } = await claim();
+      expect(handed).toMatchObject([{ jobId: job(1), attempt: 1 }]);
+      expect(await b.end({ jobId: job(1), state: 'cancelled' })).toMatchObject({
+        ...{ status: 'ended', cancels: [{ jobId: job(1), attempt: 1, nodeId: 'n1' }] },
+      });
+      expect(await b.used('n1')).toBe(0);
+    });
+
+    test('drained between its heartbeat and the claim it asked for, a node gets nothing more', async () => {
+      const b = await setup();
+      await b.submit(0);
+      await b.register('n1');
+      expect(await b.heartbeat('n1')).toMatchObject({ claim: true });
+      await b.r.nodeDrain({ cell: 0, nodeId: node('n1') });
+      const claim = () => b.r.queueClaim({ cell: 0, nodeId: node('n1'), limit: 1 });
+      expect(await claim()).toEqual({ handed: [] });
+      expect(await b.heartbeat('n1')).toMatchObject({ state: 'draining', claim: false });
+      expect(await b.state(job(0))).toBe('queued');
+    });
+
+    test('a node drained behind a claim ends the job it was handed', async () => {
+      const b = await setup();
+      await b.submit(0);
+      await b.submit(1);
+      await b.ready('n1');
+      const claimed = await b.r.queueClaim({ cell: 0, nodeId: node('n1'), limit: 1 });
+      await b.r.nodeDrain({ cell: 0, nodeId: node('n1') });
+      const [x] = claimed.handed;
+      if (x === undefined) throw new Error('nothing was handed over');
+      expect(await b.accept(x)).toBe('ok');
+      expect(await b.done(x)).toMatchObject({ status: 'ended', handed: [] });
+      expect(await b.state(job(1))).toBe('queued');
+    });
+
     test('a claim and a completion race for the same waiting job', async () => {
       const b = await setup();
       await b.ready('n1');
@@ -233,6 +342,21 @@ export function windowConformance(make: MakeHarness): void {
       ]);
       const handed = [...claimed.handed, ...ended.handed];
       expect(handed.map(({ jobId }) => jobId)).toEqual([job(1)]);
+    });
+  });
+
+  describe('instances', () => {
+    test('the jobs of an instance whose presence has ended are rescued by any other', async () => {
+      const b = await setup({ acceptMs: 40 });
+      const beat = { startedAtMs: 1, address: '', version: '', sessions: 1 };
+      await b.r.instanceHeartbeat({ instance: I2, ttlMs: 20, ...beat });
+      await b.ready('n1', { instance: I2 });
+      const x = await b.assigned(0, { owner: I2 });
+      await b.ready('n2');
+      await b.until(async () => (await b.r.instances()).length === 0);
+      const [rescue] = await b.rescued();
+      expect(rescue).toMatchObject({ verdict: 'reassigned', assignment: { nodeId: 'n2' } });
+      expect(await b.done(x)).toMatchObject({ status: 'ended', cancels: [{ attempt: 2 }] });
     });
   });
 }

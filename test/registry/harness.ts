@@ -60,6 +60,15 @@ export async function memoryPairs(timing: Partial<RegistryTiming> = {}): Promise
       if (cell.active.has(id)) cell.active.set(id, state.now());
       await Promise.resolve();
     },
+    lose: async (id) => {
+      cell.jobs.delete(id);
+      cell.active.delete(id);
+      cell.queue.delete(id);
+      for (const members of cell.taken.values()) {
+        for (const member of members) if (member.startsWith(`${id}#`)) members.delete(member);
+      }
+      await Promise.resolve();
+    },
     check: async () => {
       expect(brokenRule(state)).toBeNull();
       await Promise.resolve();
@@ -105,6 +114,12 @@ export async function redisPairs(
     },
     overdue: async (id) => {
       await redis.zadd(`${cell}:active`, 'XX', 1, id);
+    },
+    // None of those that are lost here waits.
+    lose: async (id) => {
+      await redis.del(`${cell}:job:${id.slice(2).replace(/\.(\d+)$/, ':$1')}`);
+      await redis.zrem(`${cell}:active`, id);
+      for (const key of await redis.keys(`${cell}:node:*:jobs`)) await redis.srem(key, `${id}#1`);
     },
     check: () => checkKeys(redis),
   };

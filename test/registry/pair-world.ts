@@ -8,7 +8,7 @@ import { expect } from 'vitest';
 import type { AttemptRef, JobId, NodeId } from '../../src/domain/ids.ts';
 import { isEnded, type AttemptLoss, type EndState } from '../../src/domain/job.ts';
 import type { Assignment } from '../../src/registry/registry.ts';
-import { Bench, bytes, EN_ES, I1, job, node, session, type Harness } from './fixtures.ts';
+import { Bench, bytes, EN_ES, I1, job, node, session, spec, type Harness } from './fixtures.ts';
 
 /** A harness whose time can be made to have passed. */
 export interface PairHarness extends Harness {
@@ -16,6 +16,8 @@ export interface PairHarness extends Harness {
   lapse(id: NodeId): Promise<void>;
   /** The rescuer must look at the job now. */
   overdue(id: JobId): Promise<void>;
+  /** The registry has lost all it knew of the job. */
+  lose(id: JobId): Promise<void>;
   /** What must hold between any two calls. */
   check(): Promise<void>;
 }
@@ -154,6 +156,21 @@ export class PairWorld {
     return async () => {
       const reply = await this.b.submit(utterance, { audioStart: 0, audioEnd: 1 });
       return 'assignment' in reply && reply.assignment !== undefined
+        ? this.#deliver([reply.assignment])
+        : NONE;
+    };
+  }
+
+  /** What its owner knows of a job, told to a registry that may have lost it. */
+  restore(utterance: number): Call {
+    const id = job(utterance);
+    const last = this.made.findLast(({ jobId }) => jobId === id);
+    const at = last && { attempt: last.attempt, nodeId: last.nodeId };
+    return async () => {
+      const memory = { ...spec(utterance), audioStart: 0, audioEnd: 1, ...(at && { at }) };
+      const [reply] = await this.b.r.jobRestore({ cell: 0, jobs: [memory] });
+      if (reply?.status === 'audio_missing') return this.#end(id, 'failed');
+      return reply !== undefined && 'assignment' in reply && reply.assignment !== undefined
         ? this.#deliver([reply.assignment])
         : NONE;
     };
@@ -323,6 +340,10 @@ export class PairWorld {
     const utterances = [...this.#spoken];
     const jobs = utterances.map((n) => job(n));
     await this.join('fresh', 8);
+    for (const n of utterances) {
+      // Its owner looks after what it has accepted.
+      if ((this.recorded.get(n) ?? 0) === 0) await this.now(this.restore(n));
+    }
     for (let round = 0; round < ROUNDS_MAX; round++) {
       for (const [id, p] of this.nodes) {
         await this.now(round === 0 ? this.reconnect(id) : this.heartbeat(id));
