@@ -122,8 +122,8 @@ function cancel(
 
 export const jobComplete = defineScript('job_complete', {
   keys: ['cell'],
-  args: ['acceptMs', 'requeueMs', 'degradedProbeMs', 'jobGraceMs', 'healthWindow', 'failuresMax'],
-  item: ['jobId', 'state', 'attempt', 'nodeId', 'nodeMs', 'success'],
+  args: ['acceptMs', 'requeueMs', 'degradedProbeMs', 'healthWindow', 'failuresMax'],
+  item: ['jobId', 'state', 'attempt', 'nodeId', 'nodeMs', 'success', 'keepMs'],
   decode(reply) {
     return list(reply).map((item) => {
       const [word, [node, cancels, handed]] = status(item, ['ended', 'already', 'unknown']);

@@ -8,11 +8,11 @@
   ARGV[1] acceptMs         time a node has to accept
   ARGV[2] requeueMs        a waiting job is looked at again after this long
   ARGV[3] degradedProbeMs  rest of a degraded node between probes
-  ARGV[4] jobGraceMs       the record of an ended job stays this long
-  ARGV[5] healthWindow     outcomes that a node's health is made of
-  ARGV[6] failuresMax      failures among them that make it degraded
-  ARGV[7…] per job: jobId state attempt nodeId nodeMs success
-           (attempt 0: no node is to thank; nodeMs -1: unknown; success 1: to the node's credit)
+  ARGV[4] healthWindow     outcomes that a node's health is made of
+  ARGV[5] failuresMax      failures among them that make it degraded
+  ARGV[6…] per job: jobId state attempt nodeId nodeMs success keepMs
+           (attempt 0: no node is to thank; nodeMs -1: unknown; success 1: to the node's credit;
+           keepMs: the record of the ended job stays this long)
 
   Returns a list, for each job {status, recovered, cancels, handed}, status one of
     ended
@@ -25,11 +25,10 @@
 local acceptMs = tonumber(ARGV[1])
 local requeueMs = tonumber(ARGV[2])
 local degradedProbeMs = tonumber(ARGV[3])
-local jobGraceMs = tonumber(ARGV[4])
-local healthWindow = tonumber(ARGV[5])
-local failuresMax = tonumber(ARGV[6])
-local FIRST_ITEM = 7
-local ITEM = 6
+local healthWindow = tonumber(ARGV[4])
+local failuresMax = tonumber(ARGV[5])
+local FIRST_ITEM = 6
+local ITEM = 7
 -- A freed slot takes one job; a second if the node turns out to have more room.
 local HAND_MAX = 2
 --@include lib_job
@@ -49,6 +48,7 @@ local function free(nodeId, id, n)
 end
 
 local function finish(job, item, freed, cancels)
+  local keepMs = item.keepMs
   local fields = { 'state', item.state }
   for n = 1, job.n do
     local attempt = job.a[n]
@@ -69,7 +69,7 @@ local function finish(job, item, freed, cancels)
   redis.call('HSET', jobKey(job.id), unpack(fields))
   redis.call('ZREM', activeKey, job.id)
   redis.call('DEL', audioKey(job.id, job.first, job.last))
-  redis.call('PEXPIRE', jobKey(job.id), jobGraceMs)
+  redis.call('PEXPIRE', jobKey(job.id), keepMs)
 end
 
 local function credit(job, item)
@@ -102,7 +102,7 @@ local replies = {}
 for at = FIRST_ITEM, #ARGV, ITEM do
   replies[#replies + 1] = complete({
     id = ARGV[at], state = ARGV[at + 1], attempt = tonumber(ARGV[at + 2]), node = ARGV[at + 3],
-    nodeMs = tonumber(ARGV[at + 4]), success = ARGV[at + 5] == '1',
+    nodeMs = tonumber(ARGV[at + 4]), success = ARGV[at + 5] == '1', keepMs = ARGV[at + 6],
   })
 end
 return replies

@@ -103,7 +103,8 @@ export const KEYS: readonly KeyDoc[] = [
     holds:
       'state, pool, tenant, owner, audio range, deadline, needs, packed description, and ' +
       'each attempt as `a<n>`: state, node, instance, time, whether the node may still run it',
-    lives: 'while it is under way; ended: `--job-grace-ms`',
+    lives:
+      'while it is under way; ended: `--job-grace-ms`, or `--resume-ms` when its session had no owner then',
   },
   {
     key: '{c<cell>}:audio:<session>:<utterance>:<start>-<end>',

@@ -10,7 +10,7 @@ import { call, type Arg } from '../lua/define-script.ts';
 import { storedJob } from '../lua/job-record.ts';
 import * as scripts from '../lua/job-scripts.ts';
 import { audioKey, cellKey } from '../lua/keys.ts';
-import { BATCH_DELAY_MS, budgetTtlMs, isSuccess } from './limits.ts';
+import { BATCH_DELAY_MS, budgetTtlMs, endedJobMs, isSuccess } from './limits.ts';
 import { lossArgument } from './loss-flags.ts';
 import type { Command, RedisCalls } from './redis-calls.ts';
 import type { JobEnd, JobMemory, JobSpec, Registry, RegistryTiming } from './registry.ts';
@@ -72,7 +72,10 @@ function storeAudio(spec: JobSpec, audioTtlMs: number): Command[] {
   return [{ name: 'SET', argv: [key, bytes, 'PX', ttl] }];
 }
 
-function endItem(end: JobEnd): Record<(typeof scripts.jobComplete.item)[number], Arg> {
+function endItem(
+  end: JobEnd,
+  timing: RegistryTiming,
+): Record<(typeof scripts.jobComplete.item)[number], Arg> {
   return {
     jobId: end.jobId,
     state: end.state,
@@ -80,6 +83,7 @@ function endItem(end: JobEnd): Record<(typeof scripts.jobComplete.item)[number],
     nodeId: end.nodeId ?? '',
     nodeMs: end.nodeMs ?? -1,
     success: isSuccess(end.state) && end.attempt !== undefined,
+    keepMs: endedJobMs(end, timing),
   };
 }
 
@@ -103,7 +107,6 @@ function endArgs(timing: RegistryTiming) {
     acceptMs: timing.acceptMs,
     requeueMs: timing.requeueMs,
     degradedProbeMs: timing.degradedProbeMs,
-    jobGraceMs: timing.jobGraceMs,
     healthWindow: HEALTH_WINDOW,
     failuresMax: HEALTH_FAILURES_MAX,
   };
@@ -170,7 +173,8 @@ export function jobOps(calls: RedisCalls, timing: RegistryTiming): JobOps {
     jobComplete: ({ cell, items }) =>
       orNone(items, (some) => {
         const keys = { cell: cellKey(cell) };
-        return calls.run(call(scripts.jobComplete, keys, endArgs(timing), some.map(endItem)));
+        const ends = some.map((end) => endItem(end, timing));
+        return calls.run(call(scripts.jobComplete, keys, endArgs(timing), ends));
       }),
 
     jobFail: ({ cell, items }) =>

@@ -4,7 +4,7 @@
  * Thread: any. Pure.
  */
 import type { EndState } from '../domain/job.ts';
-import type { RegistryTiming } from './registry.ts';
+import type { JobEnd, RegistryTiming } from './registry.ts';
 
 /** A batch job counts as created so much later than it was: it yields, but not for ever. */
 export const BATCH_DELAY_MS = 10_000;
@@ -20,6 +20,16 @@ export const FLEET_MAX = 10_000;
 /** An offline node's record stays as long as an ended job's: both answer late repeats. */
 export function nodeForgetMs(timing: RegistryTiming): number {
   return timing.jobGraceMs;
+}
+
+/**
+ * How long the record of an ended job stays: long enough for late repeats. If its session had no
+ * owner, whoever takes that up may find the cursor behind this job, and cut its audio anew unless
+ * the job is there to tell where it ended.
+ */
+export function endedJobMs({ orphan }: JobEnd, timing: RegistryTiming): number {
+  const { jobGraceMs, sessionTtlMs } = timing;
+  return orphan === true ? Math.max(jobGraceMs, sessionTtlMs) : jobGraceMs;
 }
 
 /** After so long an untouched retry budget is full, and its key needless; 0: it never fills up. */

@@ -255,6 +255,26 @@ export function windowConformance(make: MakeHarness): void {
       expect(await advance(b, 2, 1)).toBe('ok');
     });
 
+    test('a job that ended while nobody had its session is known for as long as that may be taken up', async () => {
+      const b = await setup({ jobGraceMs: 30 });
+      await open(b);
+      await b.submit(0, { audioEnd: 130 });
+      await b.submit(1);
+      for (const [n, orphan] of [
+        [0, true],
+        [1, false],
+      ] as const) {
+        expect(await append(b, n)).toBe('appended');
+        await b.end({ jobId: job(n), state: 'ok', orphan });
+      }
+      // The other's record is gone: that of the orphan, no younger, tells the next owner where it was cut.
+      await b.until(async () => (await b.state(job(1))) === 'none');
+      expect(await resume(b)).toMatchObject({ nextUtterance: 0, audioOffset: 0 });
+      expect(await b.submit(0, { audioEnd: 110, owner: I2 })).toMatchObject({
+        ...{ status: 'exists', state: 'ok', audioEnd: 130 },
+      });
+    });
+
     test('its result came before the cursor moved', async () => {
       const b = await setup();
       await open(b);

@@ -6,7 +6,7 @@
 import type { InstanceId, NodeId } from '../../src/domain/ids.ts';
 import type { AttemptLoss } from '../../src/domain/job.ts';
 import { SERVICE_TYPES } from '../../src/domain/node.ts';
-import { BATCH_DELAY_MS, isSuccess } from '../../src/registry/limits.ts';
+import { BATCH_DELAY_MS, endedJobMs, isSuccess } from '../../src/registry/limits.ts';
 import { lossFlags } from '../../src/registry/loss-flags.ts';
 import type {
   Assignment,
@@ -186,7 +186,7 @@ export class ModelJobs {
     cell.active.delete(job.id);
     job.state = end.state;
     job.audio = undefined;
-    job.forgetAt = this.#state.now() + this.#state.timing.jobGraceMs;
+    job.forgetAt = this.#state.now() + endedJobMs(end, this.#state.timing);
     const recovered = this.#credit(cell, job, end);
     const handed = freed.flatMap((id) => this.#place.hand(cell, id, HAND_MAX));
     return { status: 'ended', cancels, handed, ...(recovered !== undefined && { recovered }) };

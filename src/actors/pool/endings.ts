@@ -112,6 +112,7 @@ export class Endings {
       ...(end.attempt === undefined ? {} : { attempt: end.attempt }),
       ...(end.nodeId === undefined ? {} : { nodeId: end.nodeId }),
       ...(u.sentAt > 0 && end.attempt !== undefined ? { nodeMs: Math.round(now - u.sentAt) } : {}),
+      ...(this.#events.isHere(u) ? {} : { orphan: true }),
     };
     this.#loop.cell(u.cell).complete.add(item, (r) => {
       this.#over(u, end.status);

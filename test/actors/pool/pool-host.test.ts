@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import type { InstanceId } from '../../../src/domain/ids.ts';
+import type { InstanceId, JobId } from '../../../src/domain/ids.ts';
+import { TIMING } from '../../registry/fixtures.ts';
 import { HostRig, SESSION, START } from './host.ts';
 
 test('pool host: an utterance is submitted, sent, recorded and delivered, and all buffers come home', async () => {
@@ -231,3 +232,21 @@ for (const clean of [false, true]) {
     expect(heard).toEqual(clean ? ['refused: no_such_session'] : ['resumed', 'ack', 'stopped']);
   });
 }
+
+test('pool host: a job that ends while its session is away keeps its record for as long as the session', async () => {
+  const before = new HostRig();
+  await before.node();
+  await before.open(1);
+  before.say(1, 0);
+  before.say(1, 6400);
+  await before.settle();
+  before.result(0);
+  await before.settle();
+  // Another life, in which nobody has taken the session up yet.
+  const rig = new HostRig({ after: before });
+  rig.result(1);
+  await rig.settle();
+  const { jobs } = rig.registry.state.cell(0);
+  const left = [0, 1].map((n) => (jobs.get(`0.${SESSION}.${n}` as JobId)?.forgetAt ?? 0) - rig.now);
+  expect(left).toEqual([TIMING.jobGraceMs, TIMING.sessionTtlMs]);
+});
