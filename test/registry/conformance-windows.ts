@@ -366,9 +366,19 @@ export function windowConformance(make: MakeHarness): void {
   });
 
   describe('instances', () => {
+    const beat = { startedAtMs: 1, address: '', version: '', sessions: 1 };
+
+    test('each instance is listed once, whoever beats how often', async () => {
+      const b = await setup();
+      for (const instance of [I1, I2, I1, I1, I2]) {
+        await b.r.instanceHeartbeat({ instance, ttlMs: 60_000, ...beat });
+      }
+      const listed = (await b.r.instances()).map((view) => view.instance_id);
+      expect(listed.toSorted()).toEqual([I1, I2]);
+    });
+
     test('the jobs of an instance whose presence has ended are rescued by any other', async () => {
       const b = await setup({ acceptMs: 40 });
-      const beat = { startedAtMs: 1, address: '', version: '', sessions: 1 };
       await b.r.instanceHeartbeat({ instance: I2, ttlMs: 20, ...beat });
       await b.ready('n1', { instance: I2 });
       const x = await b.assigned(0, { owner: I2 });
