@@ -60,6 +60,9 @@ export const CLIENT_TO_SCHEDULER = {
     data: bin('Samples, or whole length-prefixed packets.'),
   }),
   finalize: message('finalize', 'Cut the open utterance now.', {
+    offset: opt(
+      int('Where: said again after a `rewind` it cuts there or not at all, never somewhere else.'),
+    ),
     tag: opt(text('Returned in `utterance`.', 256)),
   }),
   cancel: message('cancel', 'Give up one utterance.', { utterance: int('Its number.') }),
@@ -75,7 +78,9 @@ export const CLIENT_TO_SCHEDULER = {
     resume_token: text('From `ready` or the last `resumed`.', 128),
     result_seq: int('Last result the client has, −1 for none.', -1),
   }),
-  stop: message('stop', 'No more audio; what is due is delivered, then `stopped` and close.', {}),
+  stop: message('stop', 'No more audio; what is due is delivered, then `stopped` and close.', {
+    offset: opt(int('Where the audio ends; audio lost in a failure here comes again before.')),
+  }),
 } as const;
 
 export const SCHEDULER_TO_CLIENT = {

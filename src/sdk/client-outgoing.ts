@@ -177,8 +177,8 @@ export class Outgoing {
       const offset = this.#sendable();
       const message: ClientToScheduler =
         entry.kind === 'stop'
-          ? { type: 'stop' }
-          : { type: 'finalize', ...(entry.tag === undefined ? {} : { tag: entry.tag }) };
+          ? { type: 'stop', offset }
+          : { type: 'finalize', offset, ...(entry.tag === undefined ? {} : { tag: entry.tag }) };
       this.#marks.push({ offset, message, sent: false });
       return true;
     }

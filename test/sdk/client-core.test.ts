@@ -263,7 +263,7 @@ describe('client core: audio', () => {
     d.do({ type: 'write', id: 2, bytes: new Uint8Array(10) });
     expect(sent(d.pass(100))).toMatchObject([
       { type: 'audio', offset: 0 },
-      { type: 'finalize', tag: 'x' },
+      { type: 'finalize', tag: 'x', offset: 10 },
       { type: 'audio', offset: 10 },
     ]);
   });
@@ -275,7 +275,7 @@ describe('client core: audio', () => {
     d.do({ type: 'write', id: 2, bytes: new Uint8Array(6) });
     expect(sent(d.get({ type: 'rewind', audio_offset: 4 }))).toMatchObject([
       { type: 'audio', offset: 4, data: { length: 6 } },
-      { type: 'finalize' },
+      { type: 'finalize', offset: 10 },
       { type: 'audio', offset: 10, data: { length: 6 } },
     ]);
   });
@@ -289,7 +289,7 @@ describe('client core: audio', () => {
     // Then it fails, and what it had not recorded is gone: the cut as well.
     expect(sent(d.resume(4))).toMatchObject([
       { type: 'audio', offset: 4, data: { length: 6 } },
-      { type: 'finalize' },
+      { type: 'finalize', offset: 10 },
       { type: 'audio', offset: 10, data: { length: 6 } },
     ]);
   });
@@ -388,7 +388,7 @@ describe('client core: coming back', () => {
     expect(sent(d.resume(0))).toEqual([
       { type: 'playback', active: true },
       { type: 'cancel', utterance: 1 },
-      { type: 'stop' },
+      { type: 'stop', offset: 0 },
     ]);
   });
 

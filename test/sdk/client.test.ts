@@ -79,7 +79,7 @@ describe('client', () => {
     await session.write(Uint8Array.of(1, 2, 3, 4));
     session.finalize('cut');
     expect(await peer.next('audio')).toMatchObject({ offset: 0, data: Buffer.of(1, 2, 3, 4) });
-    expect(await peer.next('finalize')).toEqual({ type: 'finalize', tag: 'cut' });
+    expect(await peer.next('finalize')).toEqual({ type: 'finalize', offset: 4, tag: 'cut' });
     const got: unknown[] = [];
     const reading = (async () => {
       for await (const r of session) got.push([r.utterance, r.output]);

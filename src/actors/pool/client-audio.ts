@@ -75,11 +75,12 @@ export class ClientAudio {
   /**
    * Where the client was in its stream when it said what comes now: `here` at the end of what is
    * held; `behind` when it repeats what is held already; `ahead` when audio before it was lost here,
-   * which it is about to send again, and what followed it too.
+   * which it is about to send again, and what followed it too. `said` is the offset that the message
+   * names; without it the message belongs behind the last frame.
    */
-  get place(): 'here' | 'behind' | 'ahead' {
+  placeOf(said = this.#saidTo): 'here' | 'behind' | 'ahead' {
     const { received } = this.intake;
-    return this.#saidTo === received ? 'here' : this.#saidTo < received ? 'behind' : 'ahead';
+    return said === received ? 'here' : said < received ? 'behind' : 'ahead';
   }
 
   /** False: some audio before it is missing, and the client has been told. */
@@ -133,27 +134,28 @@ export class ClientAudio {
   // --- what counts at a place of the stream ----------------------------------------------------
 
   /** Audio before it was lost here: a client that replays says it once more, behind that audio. */
-  get #comesAgain(): boolean {
-    return this.replays && this.place === 'ahead';
+  #comesAgain(said?: number): boolean {
+    return this.replays && this.placeOf(said) === 'ahead';
   }
 
-  finalize(tag: string | undefined): void {
-    if (this.#comesAgain) return;
+  finalize(tag: string | undefined, said?: number): void {
+    if (this.#comesAgain(said)) return;
     this.#tag = tag;
-    const cut = this.place !== 'behind' && this.intake.finalize('manual');
+    const cut = this.placeOf(said) !== 'behind' && this.intake.finalize('manual');
     this.#tag = undefined;
     if (!cut) this.#link.none(this.intake.utterance, tag);
   }
 
   /** Cuts the utterance if it is the open one. */
   cutIfOpen(utterance: number): void {
-    if (utterance === this.intake.utterance && !this.#comesAgain) this.intake.finalize('manual');
+    if (utterance === this.intake.utterance && !this.#comesAgain()) this.intake.finalize('manual');
   }
 
   /** A client says `stop`; false: the audio before it comes again first. */
-  stopsHere(): boolean {
-    if (this.#comesAgain) this.stopAt = this.#saidTo;
-    return !this.#comesAgain;
+  stopsHere(said?: number): boolean {
+    const comesAgain = this.#comesAgain(said);
+    if (comesAgain) this.stopAt = said ?? this.#saidTo;
+    return !comesAgain;
   }
 
   // --- audio that was lost here ----------------------------------------------------------------

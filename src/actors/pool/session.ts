@@ -225,7 +225,7 @@ export class Session {
     this.#now = now;
     switch (m.type) {
       case 'finalize':
-        this.#audio.finalize(m.tag);
+        this.#audio.finalize(m.tag, m.offset);
         return;
       case 'cancel':
         this.#cancel(m.utterance);
@@ -237,7 +237,7 @@ export class Session {
         this.#ack(m.result_seq);
         return;
       case 'stop':
-        if (this.#audio.stopsHere()) this.stop(now);
+        if (this.#audio.stopsHere(m.offset)) this.stop(now);
         return;
       case 'keepalive':
         return;
