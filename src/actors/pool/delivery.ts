@@ -116,9 +116,13 @@ export class Delivery {
     this.#waiting.clear();
   }
 
-  /** The client is back and has everything below `next`. */
-  restart(next: number): void {
+  /** The client is back, and this is where it stands. */
+  restart(at: Standing): void {
     this.#waiting.clear();
-    this.#given.restart(next);
+    this.#given.restart(at.next);
+    if (at.countedTo <= this.#counted.below) return;
+    // It has results that were given out by an earlier life: the registry has counted them.
+    Object.assign(this.ledger, at.ledger);
+    this.#counted.restart(at.countedTo);
   }
 }

@@ -141,8 +141,9 @@ export class Outstanding {
    */
   restart(r: Resumed, resultSeq: number | null): boolean {
     const given = this.deliveredSeq;
-    const { next } = standing(r, resultSeq);
-    this.#delivery.restart(next);
+    const at = standing(r, resultSeq);
+    const { next } = at;
+    this.#delivery.restart(at);
     return r.results.filter(({ seq }) => seq <= given).length >= given - next + 1;
   }
 

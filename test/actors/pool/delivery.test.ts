@@ -88,7 +88,7 @@ test('delivery: the ledger counts each result once, however often it is given', 
       (order, p, k) => {
         const delivery = new Delivery(order, at(0));
         for (const n of p) delivery.add(due(n, n % 2 === 0 ? 'ok' : 'failed'));
-        delivery.restart(k);
+        delivery.restart({ ...NEW, next: k });
         for (const n of p) delivery.add(due(n, n % 2 === 0 ? 'ok' : 'failed'));
         expect(delivery.ledger).toMatchObject({ ok: 6, failed: 6 });
       },
@@ -100,7 +100,7 @@ test('delivery: after a restart results follow from the one after what the clien
   const delivery = new Delivery('strict', at(0));
   delivery.add(due(0));
   delivery.add(due(2));
-  delivery.restart(0);
+  delivery.restart(NEW);
   expect(delivery.add(due(2))).toEqual([]);
   expect(seqs(delivery.add(due(0)))).toEqual([0]);
   expect(seqs(delivery.add(due(1)))).toEqual([1, 2]);
