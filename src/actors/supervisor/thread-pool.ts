@@ -2,7 +2,7 @@
  * Starts actor threads and starts them again when they die, within the restart budget. Piscina
  * hosts them: one long task for each life of a thread.
  *
- * Thread: supervisor. Owns: the Piscina pool, one abort controller a thread.
+ * Thread: supervisor. Owns: the Piscina pool, one abort controller a thread, which lives have begun.
  * Bounds: `threads` threads; `restart-max` restarts each `restart-period-ms`.
  */
 import { fileURLToPath } from 'node:url';
@@ -37,6 +37,8 @@ export class ThreadPool {
   readonly #policy: RestartPolicy;
   readonly #aborts = new Map<ThreadHandle, AbortController>();
   readonly restarts = new Map<ThreadHandle, number>();
+  /** Those whose present life has said something. */
+  readonly #begun = new Set<ThreadHandle>();
   #stopping = false;
 
   constructor(options: ThreadPoolOptions) {
@@ -51,6 +53,14 @@ export class ThreadPool {
       idleTimeout: Infinity,
       // The default freezes an idle thread's event loop.
       atomics: 'disabled',
+    });
+    // A thread that had no task yet; unheard, it would end the process.
+    this.#piscina.on('error', (error: unknown) => {
+      options.log.error('thread.died_idle', { reason: String(error) });
+    });
+    // Piscina counts it among its threads until its listeners have been called.
+    this.#piscina.on('workerDestroy', () => {
+      options.clock.setTimer(0, () => this.#replaceIdle());
     });
   }
 
@@ -72,6 +82,8 @@ export class ThreadPool {
       },
     };
     thread.connect(raw);
+    this.#begun.delete(thread);
+    port1.once('message', () => this.#begun.add(thread));
     const task = { ...this.#options.task(thread.index), port: port2 };
     this.#piscina.run(task, { transferList: [port2], signal: abort.signal }).then(
       () => {
@@ -82,6 +94,16 @@ export class ThreadPool {
       },
     );
     if (thread.life > 1) this.#options.up(thread);
+  }
+
+  /**
+   * Piscina does not replace a thread that dies while it starts, and a life whose task waits for that thread would wait for
+   * ever. When there are fewer threads than lives, those that have not begun are begun anew.
+   */
+  #replaceIdle(): void {
+    const lives = this.#options.threads.filter((thread) => thread.up);
+    if (this.#stopping || this.#piscina.threads.length >= lives.length) return;
+    for (const thread of lives) if (!this.#begun.has(thread)) this.kill(thread);
   }
 
   #ended(thread: ThreadHandle, error: unknown): void {
