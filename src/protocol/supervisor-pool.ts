@@ -127,7 +127,13 @@ export type PoolToSupervisor =
   /** The error, then close with the code the table gives it. */
   | { readonly type: 'client.refuse'; readonly conn: ConnId; readonly error: ErrorBody }
   /** Opened or resumed: this connection now carries the session (an older one is fenced). */
-  | { readonly type: 'session.bound'; readonly conn: ConnId; readonly session: SessionId }
+  | {
+      readonly type: 'session.bound';
+      readonly conn: ConnId;
+      readonly session: SessionId;
+      /** What is held of its audio: a client that resumes sends none of that again. */
+      readonly receivedTo: number;
+    }
   /** The session is over here; nothing more comes for it. */
   | { readonly type: 'session.closed'; readonly session: SessionId }
   | { readonly type: 'slab.return'; readonly slab: ArrayBuffer }

@@ -105,7 +105,7 @@ export class PoolActor {
   #ready(s: Session, conn: ConnId, token: string): void {
     const c = this.#env.config;
     const utterance_ms = s.config.start.endpointing?.max_utterance_ms ?? c.maxUtteranceMs;
-    this.#env.effects.post({ type: 'session.bound', conn, session: s.id });
+    this.#env.effects.post({ type: 'session.bound', conn, session: s.id, receivedTo: 0 });
     s.link.send({
       type: 'ready',
       session_id: s.id,

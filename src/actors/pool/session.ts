@@ -132,9 +132,10 @@ export class Session {
     this.#audio.bind(this.outstanding.inFlight, now);
   }
 
-  sayResumed(resume_token: string): void {
-    const { received: audio_offset, utterance: next_utterance } = this.#audio.intake;
-    const at = { session_id: this.id, audio_offset, next_utterance };
+  sayResumed(conn: ConnId, resume_token: string): void {
+    const { received: receivedTo, utterance: next_utterance } = this.#audio.intake;
+    this.#env.effects.post({ type: 'session.bound', conn, session: this.id, receivedTo });
+    const at = { session_id: this.id, audio_offset: receivedTo, next_utterance };
     this.link.send({ type: 'resumed', ...at, resume_token });
   }
 

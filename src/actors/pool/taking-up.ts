@@ -72,8 +72,7 @@ export class TakingUp {
         session.tokenHash = tokenHash;
         const conn = this.#arrive(session, take, then);
         if (conn === null) return false;
-        this.#env.effects.post({ type: 'session.bound', conn, session: session.id });
-        session.sayResumed(token);
+        session.sayResumed(conn, token);
         return true;
       });
     });

@@ -219,7 +219,7 @@ export class Supervisor implements GatewayEvents {
         this.#hold(m.conn, m.hold);
         return;
       case 'session.bound':
-        this.#bound(m.conn, m.session);
+        this.#bound(m.conn, m.session, m.receivedTo);
         return;
       case 'session.closed':
         this.#sessions.delete(m.session);
@@ -280,11 +280,14 @@ export class Supervisor implements GatewayEvents {
     if (!hold) this.#gateway?.resumeReading([conn]);
   }
 
-  #bound(conn: ConnId, session: SessionId): void {
+  #bound(conn: ConnId, session: SessionId, receivedTo: number): void {
     const older = this.#sessions.get(session);
     const route = this.#clients.get(conn);
     this.#sessions.set(session, route === undefined ? null : conn);
-    if (route !== undefined) route.bound = true;
+    if (route !== undefined) {
+      route.bound = true;
+      route.receivedTo = Math.max(route.receivedTo, receivedTo);
+    }
     if (older === undefined || older === null || older === conn) return;
     this.#clients.delete(older);
     const error = errorBody('fenced', 'the session was resumed on another connection');
