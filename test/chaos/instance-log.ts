@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { Tail } from './journal.ts';
 
 const ERRORS_MAX = 200;
+/** Deaths of threads that are our doing: those we crash, and lives begun anew because we crashed the thread they waited for. */
+const INFLICTED = /crashed by a test|The task has been aborted/;
 
 interface Line {
   readonly event?: string;
@@ -70,7 +72,7 @@ export class InstanceLog {
     if (/^redis\.(started|adopted|restarted|loading)$/.test(event)) {
       this.#redis(line['redisPid'] ?? line['pid'], line['dir']);
     }
-    if (event === 'thread.died' && !String(line['reason']).includes('crashed by a test')) {
+    if (event === 'thread.died' && !INFLICTED.test(String(line['reason']))) {
       this.#defect(text);
     }
     if (/^(gateway\.held_overflow|instance\.failed|http\.failed)$/.test(event)) this.#defect(text);

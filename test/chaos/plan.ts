@@ -71,7 +71,7 @@ export function sessionPlan(seed: number): SessionPlan {
     pace: rng.int(1, 8),
     fate: rng.pick({ stop: 7, stay: 2, leave: 1 }),
     stayMs: rng.int(3000, 20_000),
-    deadlineMs: rng.chance(0.15) ? 4000 : 30_000,
+    deadlineMs: rng.chance(0.15) ? 4000 : 20_000,
     partials: rng.chance(0.3),
     pauseMs: PAUSE_MS,
     maxUtteranceMs: MAX_UTTERANCE_MS,

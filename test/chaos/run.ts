@@ -203,11 +203,12 @@ export class Run {
       const group = kind.slice(0, kind.indexOf('-'));
       groups.set(group, (groups.get(group) ?? 0) + n);
     }
+    const { killed } = this.#auditOptions();
     let open = 0;
     let accepted = 0;
     let ended = 0;
     for (const s of e.sessions.values()) {
-      if (s.closed === null) open++;
+      if (s.closed === null && !killed.has(s.client)) open++;
       accepted += s.accepted.length;
       ended += s.results.length;
     }
