@@ -293,8 +293,8 @@ class Simulation {
     const done = await this.#until(() => this.#clients.every((c) => c.done), STUCK_MS);
     if (!done) this.#stuck();
     else {
-      const end = this.#world.now + AFTER_MS + (this.#someoneLeft ? TIMING.sessionTtlMs : 0);
-      await this.#until(() => this.#world.now >= end, Infinity);
+      await this.#pass(AFTER_MS);
+      if (this.#someoneLeft) await this.#pass(TIMING.sessionTtlMs);
       this.#last();
     }
     const { steps, now } = this.#world;
@@ -302,10 +302,20 @@ class Simulation {
     return { violation, steps, simulatedMs: now, counts, trace: this.#trace };
   }
 
-  /** Sessions nobody comes back for wait until their time is over. */
+  async #pass(ms: number): Promise<void> {
+    const end = this.#world.now + ms;
+    await this.#until(() => this.#world.now >= end, Infinity);
+  }
+
+  /** Sessions nobody comes back for, or whose client never heard of them, wait until their time is over. */
   get #someoneLeft(): boolean {
     const leave: readonly string[] = ['crash.client', 'crash.thread', 'zombie'];
-    return this.#plan.faults.some((f) => leave.includes(f.kind));
+    const heardOf = new Set<string | undefined>(this.#clients.map((c) => c.session?.sessionId));
+    const sessions = [...this.#model.state.sessions.keys()];
+    return (
+      this.#plan.faults.some((f) => leave.includes(f.kind)) ||
+      sessions.some((id) => !heardOf.has(id))
+    );
   }
 
   async #until(over: () => boolean, ms: number): Promise<boolean> {
