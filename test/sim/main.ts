@@ -100,11 +100,17 @@ function summary(): string {
   );
 }
 
+/** What was broken, without what differs from run to run: a run is cut down to the same failure. */
+function kindOf(violation: string | null): string | undefined {
+  return violation?.split('\n')[0]?.replaceAll(/[\w-]*\d[\w.-]*/g, '#');
+}
+
 async function failed(plan: Plan, outcome: Outcome): Promise<void> {
   totals.failed += 1;
   print(`seed ${plan.seed}: ${outcome.violation ?? ''}`);
   if (values['no-shrink'] || values.trace) return;
-  const small = await shrink(plan, async (p) => (await run(p)).violation !== null);
+  const same = kindOf(outcome.violation);
+  const small = await shrink(plan, async (p) => kindOf((await run(p)).violation) === same);
   const last = await run(small.plan);
   const file = `sim-failure-${plan.seed}.json`;
   writeFileSync(file, `${JSON.stringify(small.plan, null, 1)}\n`);

@@ -37,8 +37,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'results are delivered as they come, whatever the order asked for',
     file: 'src/actors/pool/delivery.ts',
-    find: "if (this.order === 'relaxed') return [this.#give(due)];",
-    replace: 'return [this.#give(due)];',
+    find: 'this.#waiting.set(seq, due);',
+    replace: 'this.#next = seq + 1;\n    return [due];',
   },
   {
     name: 'audio is acknowledged before it is durable',

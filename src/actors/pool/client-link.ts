@@ -15,12 +15,19 @@ export const SLOW_DOWN_MS = 500;
 
 export class ClientLink {
   conn: ConnId | null;
+  /** Of the resume that brought the last connection; 0: it was opened here, or adopted. */
+  epoch = 0;
   readonly #effects: Effects;
   #slowedUntil = 0;
 
   constructor(effects: Effects, conn: ConnId | null) {
     this.#effects = effects;
     this.conn = conn;
+  }
+
+  bind(conn: ConnId, epoch: number): void {
+    this.conn = conn;
+    this.epoch = epoch;
   }
 
   send(message: SchedulerToClient): void {

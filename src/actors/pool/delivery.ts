@@ -1,7 +1,8 @@
 /**
- * The order in which a session's recorded results reach its client: strictly by utterance, or as
- * they come. Counts what the client was given, each result once: that is the session's ledger.
- * Holds only what waits for a predecessor; everything recorded is in the registry.
+ * Gives a session's recorded results to its client in the order of their `result_seq`, without a
+ * gap: the utterance's number with strict order, else the order in which results were recorded.
+ * Counts what the client was given, each result once: that is the session's ledger. Holds only what
+ * waits for a predecessor; everything recorded is in the registry.
  *
  * Thread: pool. Pure.
  * Bounds: results wait for a predecessor no longer than its job's deadline.
@@ -53,29 +54,27 @@ class Seen {
 }
 
 export class Delivery {
-  readonly order: 'strict' | 'relaxed';
   /** Ends of the utterances whose result the client has been given. */
   readonly ledger: Ledger;
   readonly #waiting = new Map<number, Due>();
-  /** Results given out on this connection. */
-  readonly #given: Seen;
+  /** All below were given out on this connection. */
+  #next: number;
   /** Results in the ledger: after a reconnect some are given out again. */
   readonly #counted: Seen;
 
-  constructor(order: 'strict' | 'relaxed', at: Standing) {
-    this.order = order;
+  constructor(at: Standing) {
     this.ledger = { ...at.ledger };
-    this.#given = new Seen(at.next);
+    this.#next = at.next;
     this.#counted = new Seen(at.countedTo);
   }
 
   /** Last `result_seq` below which everything has been given out. */
   get deliveredSeq(): number {
-    return this.#given.below - 1;
+    return this.#next - 1;
   }
 
   /** Recorded, and not given out for want of a predecessor. */
-  get waiting(): Iterable<Due> {
+  get waiting(): IterableIterator<Due> {
     return this.#waiting.values();
   }
 
@@ -83,26 +82,21 @@ export class Delivery {
   add(due: Due): Due[] {
     const { seq } = due;
     if (this.#waiting.has(seq)) return [];
-    if (this.#given.has(seq)) {
+    if (seq < this.#next) {
       this.#count(due);
       return [];
     }
     setResultSeq(due.frame, seq);
-    if (this.order === 'relaxed') return [this.#give(due)];
     this.#waiting.set(seq, due);
     const out: Due[] = [];
     for (;;) {
-      const next = this.#waiting.get(this.#given.below);
+      const next = this.#waiting.get(this.#next);
       if (next === undefined) return out;
       this.#waiting.delete(next.seq);
-      out.push(this.#give(next));
+      this.#next += 1;
+      this.#count(next);
+      out.push(next);
     }
-  }
-
-  #give(due: Due): Due {
-    this.#given.add(due.seq);
-    this.#count(due);
-    return due;
   }
 
   #count(due: Due): void {
@@ -119,7 +113,7 @@ export class Delivery {
   /** The client is back, and this is where it stands. */
   restart(at: Standing): void {
     this.#waiting.clear();
-    this.#given.restart(at.next);
+    this.#next = at.next;
     if (at.countedTo <= this.#counted.below) return;
     // It has results that were given out by an earlier life: the registry has counted them.
     Object.assign(this.ledger, at.ledger);

@@ -24,6 +24,7 @@ export interface TakenFrom {
 export class Outstanding {
   readonly #link: ClientLink;
   readonly #jobs: Jobs;
+  readonly #strict: boolean;
   readonly #delivery: Delivery;
   /** Without a recorded end. */
   readonly #open = new Map<number, Utterance>();
@@ -36,10 +37,8 @@ export class Outstanding {
     const r = from?.resumed;
     this.#link = link;
     this.#jobs = jobs;
-    this.#delivery = new Delivery(
-      order,
-      r === undefined ? NEW : standing(r, from?.resultSeq ?? null),
-    );
+    this.#strict = order === 'strict';
+    this.#delivery = new Delivery(r === undefined ? NEW : standing(r, from?.resultSeq ?? null));
     this.#owed = r === undefined ? new Set() : owed(r);
   }
 
@@ -110,11 +109,21 @@ export class Outstanding {
 
   /** The registry has lost what is recorded, and held back for want of a predecessor. */
   recordAgain(session: SessionId, loop: DispatchLoop): void {
-    for (const { utterance, status, frame } of this.#delivery.waiting) {
+    const waiting = [...this.#delivery.waiting];
+    // Without strict order it gets another number this time.
+    if (!this.#strict) this.#delivery.forget();
+    for (const { utterance, status, frame } of waiting) {
       // A copy: this one may leave by transfer while the other is being written.
       const item = { session, utterance, state: status, packed: frame.slice() };
-      loop.append.add(item, () => undefined);
+      loop.append.add(item, (reply) => {
+        if (reply.status === 'appended') this.give(reply.seq, utterance, status, frame);
+      });
     }
+  }
+
+  /** Results wait for one that was recorded before them, by someone else. */
+  get skipped(): boolean {
+    return !this.#strict && !this.#delivery.waiting.next().done;
   }
 
   /** Below it every utterance has a result that the client was given. `next`: not cut yet. */

@@ -125,9 +125,9 @@ export class Session {
   }
 
   /** A connection carries the session (again); results it lacks follow. */
-  bind(conn: ConnId, now: number): void {
+  bind(conn: ConnId, epoch: number, now: number): void {
     this.#now = now;
-    this.link.conn = conn;
+    this.link.bind(conn, epoch);
     this.#detachedAt = 0;
     this.#audio.bind(this.outstanding.inFlight, now);
   }
@@ -298,6 +298,7 @@ export class Session {
   recorded(u: Utterance, status: EndState, seq: number, frame: Uint8Array, now: number): void {
     if (status === 'ok' && u.nodeId !== undefined) this.#submissions.affinity = u.nodeId;
     this.outstanding.give(seq, u.n, status, frame);
+    if (this.outstanding.skipped) this.#owner.readBack(this);
     this.#over(u, now);
   }
 

@@ -18,6 +18,8 @@ export class TakeUp {
   /** End of the audio this client has sent. */
   receivedTo: number;
   readonly controls: ClientControl[] = [];
+  /** What the registry answered a client that resumes. */
+  epoch = 0;
   /** The client was told to wait, and its socket is not read. */
   held = false;
   /** A thread died: nodes' answers may have died with it. */

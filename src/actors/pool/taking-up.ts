@@ -81,13 +81,19 @@ export class TakingUp {
   /** Joins session and connection, if the client is still there. */
   #arrive(s: Session, take: TakeUp, now: number): ConnId | null {
     const { conn } = take;
-    if (conn === null || !this.#joining.delete(conn)) {
+    if (conn === null || this.#joining.get(conn) !== take) {
       if (s.conn === null) s.detach(now);
       return null;
     }
+    if (take.epoch < s.link.epoch) {
+      // Kept waiting by the registry, and overtaken by a later resume: that one has the session.
+      this.#refuse(take, errorBody('fenced', 'the session was resumed on another connection'));
+      return null;
+    }
+    this.#joining.delete(conn);
     if (s.conn !== null) this.#sessions.bound(s.conn, null);
     if (take.held) this.#env.effects.post({ type: 'client.hold', conn, hold: false });
-    s.bind(conn, now);
+    s.bind(conn, take.epoch, now);
     this.#sessions.bound(conn, s);
     return conn;
   }
@@ -204,6 +210,8 @@ export class TakingUp {
     now: number,
     arrive: (session: Session, now: number) => boolean,
   ): void {
+    // The connection of one that is adopted is older than any that resumes, however late the answer.
+    if (!take.adopted) take.epoch = r.epoch;
     const there = (session: Session, moved: Resumed, at: number) => {
       session.durable.raise(moved.epoch);
       const arrived = arrive(session, at);

@@ -34,10 +34,10 @@ const permutation = (n: number) =>
     { minLength: n, maxLength: n },
   );
 
-test('delivery: strict gives every result once, in order, each as soon as those before it are there', () => {
+test('delivery: every result is given once, in order, each as soon as those before it are there', () => {
   fc.assert(
     fc.property(permutation(12), fc.nat(5), (order, first) => {
-      const delivery = new Delivery('strict', at(first));
+      const delivery = new Delivery(at(first));
       const seen = new Set<number>();
       const out: number[] = [];
       for (const n of order) {
@@ -53,25 +53,8 @@ test('delivery: strict gives every result once, in order, each as soon as those 
   );
 });
 
-test('delivery: relaxed gives every result at once; deliveredSeq waits for the gaps', () => {
-  fc.assert(
-    fc.property(permutation(12), (order) => {
-      const delivery = new Delivery('relaxed', at(0));
-      const seen = new Set<number>();
-      for (const n of order) {
-        seen.add(n);
-        expect(seqs(delivery.add(due(n)))).toEqual([n]);
-        let given = 0;
-        while (seen.has(given)) given += 1;
-        expect(delivery.deliveredSeq).toBe(given - 1);
-      }
-      expect([...delivery.waiting]).toEqual([]);
-    }),
-  );
-});
-
-test.each(['strict', 'relaxed'] as const)('delivery: %s never gives a result twice', (order) => {
-  const delivery = new Delivery(order, at(0));
+test('delivery: it never gives a result twice', () => {
+  const delivery = new Delivery(at(0));
   delivery.add(due(0));
   delivery.add(due(2));
   expect([0, 2].map((seq) => delivery.add(due(seq)))).toEqual([[], []]);
@@ -81,23 +64,18 @@ test.each(['strict', 'relaxed'] as const)('delivery: %s never gives a result twi
 
 test('delivery: the ledger counts each result once, however often it is given', () => {
   fc.assert(
-    fc.property(
-      fc.constantFrom('strict', 'relaxed'),
-      permutation(12),
-      fc.nat(11),
-      (order, p, k) => {
-        const delivery = new Delivery(order, at(0));
-        for (const n of p) delivery.add(due(n, n % 2 === 0 ? 'ok' : 'failed'));
-        delivery.restart({ ...NEW, next: k });
-        for (const n of p) delivery.add(due(n, n % 2 === 0 ? 'ok' : 'failed'));
-        expect(delivery.ledger).toMatchObject({ ok: 6, failed: 6 });
-      },
-    ),
+    fc.property(permutation(12), fc.nat(11), (p, k) => {
+      const delivery = new Delivery(at(0));
+      for (const n of p) delivery.add(due(n, n % 2 === 0 ? 'ok' : 'failed'));
+      delivery.restart({ ...NEW, next: k });
+      for (const n of p) delivery.add(due(n, n % 2 === 0 ? 'ok' : 'failed'));
+      expect(delivery.ledger).toMatchObject({ ok: 6, failed: 6 });
+    }),
   );
 });
 
 test('delivery: after a restart results follow from the one after what the client has', () => {
-  const delivery = new Delivery('strict', at(0));
+  const delivery = new Delivery(at(0));
   delivery.add(due(0));
   delivery.add(due(2));
   delivery.restart(NEW);
@@ -107,7 +85,7 @@ test('delivery: after a restart results follow from the one after what the clien
 });
 
 test('delivery: what waited when the client went away is forgotten and may be added again', () => {
-  const delivery = new Delivery('strict', at(0));
+  const delivery = new Delivery(at(0));
   delivery.add(due(1));
   delivery.forget();
   expect([[...delivery.waiting], delivery.deliveredSeq]).toEqual([[], -1]);
