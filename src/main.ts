@@ -77,8 +77,8 @@ async function serve(config: Config, log: RootLogger): Promise<number> {
     instance = new Instance({
       ...{ config, version, views, redisUrl, tokens, clock, random, log, later, loopLag, left },
     });
-    await instance.start();
     onSignals(instance, tokens, log);
+    await instance.start();
     return await ended;
   } finally {
     closeRedis(redis);

@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { Instance, ownPair, sha256, silence, speech } from '../helpers/instance.ts';
+import { ready } from '../helpers/ledger.ts';
+import { RedisProxy } from '../helpers/redis-proxy.ts';
 import { startRedis } from '../helpers/redis-server.ts';
 import { until } from '../helpers/wait.ts';
 import { within } from '../helpers/ws-client.ts';
@@ -23,6 +25,37 @@ test('start: a Redis that must not be used is refused with the problem and the r
   );
   const nowhere = ['--redis-url', 'unix:/nowhere/s', '--redis-timeout-ms', '500'];
   await expect(start(...nowhere)).rejects.toThrow(/not ready after .*Check --redis-url/);
+});
+
+test('start: ready is said only when the registry has answered, and then clients are served at once', async () => {
+  const redis = await startRedis({ appendonly: true });
+  onTestFinished(() => redis.stop());
+  const proxy = await RedisProxy.start(redis.path);
+  onTestFinished(() => proxy.close());
+  // The first beat never arrives, and is given up after 300 ms.
+  let instance: Instance | undefined;
+  await proxy.hold('instance_heartbeat', async () => {
+    instance = await start('--redis-url', proxy.url, '--redis-timeout-ms', '300');
+  });
+  expect(await ready(instance!)).toBe(true);
+  const pair = ownPair();
+  await instance!.node(pair);
+  const client = await instance!.client(pair, MANUAL);
+  client.say(300);
+  expect(await client.result(0)).toMatchObject({ status: 'ok' });
+});
+
+test('start: told to end before the registry has answered, it ends in order', async () => {
+  const redis = await startRedis({ appendonly: true });
+  onTestFinished(() => redis.stop());
+  const proxy = await RedisProxy.start(redis.path);
+  onTestFinished(() => proxy.close());
+  const starting = Instance.launch({ args: ['--redis-url', proxy.url] });
+  onTestFinished(() => starting.dispose());
+  await proxy.hold('instance_heartbeat', () => undefined);
+  starting.child.kill('SIGTERM');
+  expect(await within(starting.exited, 'exit')).toBe(0);
+  expect(starting.logged('instance.ready')).toBeUndefined();
 });
 
 test('drain: SIGTERM says goaway, lets the job in flight finish, and exits with 0', async () => {

@@ -65,8 +65,6 @@ test('thread restart: a thread that comes back while Redis is away waits for it 
   onTestFinished(() => redis.stop());
   const short = ['--redis-timeout-ms', '300', '--restart-max', '1', '--log-level', 'debug'];
   const instance = await start('--redis-url', redis.url, ...short);
-  const ready = async (): Promise<boolean> => (await get(instance, '/readyz')).ok;
-  await within(until(ready), 'readiness', 6000);
   const pair = ownPair();
   await instance.node(pair, { id: 'patient' });
   const client = await instance.client(pair, {

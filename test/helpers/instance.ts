@@ -8,14 +8,15 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { readlinkSync, realpathSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtempSync, readlinkSync, realpathSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
 import { crashThreads } from './debugger.ts';
+import { expectLedger } from './ledger.ts';
 import { tick, until } from './wait.ts';
 import { Peer, every, within, type Message } from './ws-client.ts';
 
@@ -94,9 +95,14 @@ export class Instance {
     this.child.stderr!.on('data', (chunk: Buffer) => (this.stderr += chunk.toString()));
   }
 
+  /** Started, ready or not. */
+  static launch(options: InstanceOptions = {}): Instance {
+    const dir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'dg-instance-'));
+    return new Instance(dir, options.args ?? [], options.inspect ?? false);
+  }
+
   static async start(options: InstanceOptions = {}): Promise<Instance> {
-    const dir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'dg-instance-')));
-    const instance = new Instance(dir, options.args ?? [], options.inspect ?? false);
+    const instance = Instance.launch(options);
     try {
       const line = await soon(() => {
         if (instance.child.exitCode !== null) throw new Error(instance.stderr);
@@ -114,8 +120,13 @@ export class Instance {
     return this.logs.find((line) => line.event === event);
   }
 
-  /** SIGTERM; resolves with the exit code. */
+  get running(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  /** SIGTERM; resolves with the exit code. Its ledger must hold. */
   async stop(): Promise<number> {
+    await expectLedger(this);
     this.child.kill('SIGTERM');
     return within(this.exited, 'exit after SIGTERM', 15_000);
   }
@@ -134,11 +145,24 @@ export class Instance {
     await within(this.exited, 'exit after SIGKILL');
   }
 
-  /** Ends what still runs. `keepData`: another instance goes on with the directory and its Redis. */
+  /**
+   * Ends what still runs; the ledger of one that serves must hold. `keepData`: another instance goes on with the directory
+   * and its Redis.
+   */
   async dispose(keepData = false): Promise<void> {
+    const serves =
+      this.running && this.url !== '' && this.logged('instance.draining') === undefined;
+    try {
+      if (serves) await expectLedger(this);
+    } finally {
+      await this.#end(keepData);
+    }
+  }
+
+  async #end(keepData: boolean): Promise<void> {
     for (const node of this.#nodes) node.close();
     for (const peer of this.#peers) peer.ws.terminate();
-    if (this.child.exitCode === null && this.child.signalCode === null) {
+    if (this.running) {
       this.child.kill('SIGTERM');
       await within(this.exited, 'exit', 8000).catch(() => this.kill());
     }

@@ -49,6 +49,12 @@ export async function metrics(instance: Instance): Promise<Map<string, number>> 
   return found;
 }
 
+/** accepted = Σ ends + in flight, thread by thread: at every moment, whatever is under way. */
+export async function expectLedger(instance: Instance): Promise<void> {
+  const found = await within(metrics(instance), 'metrics');
+  expect(found.get('ledger_difference')).toBe(0);
+}
+
 /**
  * accepted = Σ ends + in flight, with nothing in flight any more. Threads report once a second: only a
  * report younger than this call counts.

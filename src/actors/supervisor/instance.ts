@@ -166,6 +166,7 @@ export class Instance {
     }));
   }
 
+  /** Resolves when it serves, or is told to leave before it could. */
   async start(): Promise<void> {
     const { config, version, log } = this.#options;
     const http = await createHttp({
@@ -186,9 +187,11 @@ export class Instance {
     this.#http = http;
     this.#gateway = gateway;
     this.#supervisor.attach(gateway);
-    await this.#presence.beat();
     this.#pool.start();
     this.#port = await http.listen();
+    // Until then connections are refused, so whoever waits for this line must not see it before.
+    await this.#presence.start();
+    if (this.#leaving) return;
     const { instanceId: instance, threads } = config;
     log.info('instance.ready', { url: this.url, instance, version, threads });
   }

@@ -8,6 +8,9 @@ import type { Clock, TimerHandle } from '../../platform/clock.ts';
 import type { Logger } from '../../platform/logger.ts';
 import type { RegistryViews } from '../../registry/registry.ts';
 
+/** While the registry does not answer: whoever waits for it to come back shall not wait for us. */
+const RETRY_MS = 250;
+
 export interface PresenceOptions {
   readonly views: RegistryViews;
   readonly clock: Clock;
@@ -27,6 +30,7 @@ export class Presence {
   #trouble: string | null = 'not asked yet';
   /** When the beat under way was asked; null: none is. */
   #askedAt: number | null = null;
+  #begun: () => void = () => undefined;
 
   constructor(options: PresenceOptions) {
     this.#options = options;
@@ -40,6 +44,14 @@ export class Presence {
     // Before the lease ends, when others take this instance for dead; the call itself may wait longer.
     const silent = waitedMs > (2 * ttlMs) / 3;
     return silent ? `no answer for ${Math.round(waitedMs)} ms` : this.#trouble;
+  }
+
+  /** Resolves when the registry has answered for the first time, or at `stop`. */
+  start(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#begun = resolve;
+      void this.beat();
+    });
   }
 
   async beat(): Promise<void> {
@@ -56,6 +68,7 @@ export class Presence {
         sessions: sessions(),
       });
       this.#trouble = null;
+      this.#begun();
       if (before !== null) log.info('registry.reachable');
     } catch (error) {
       this.#trouble = error instanceof Error ? error.message : String(error);
@@ -64,12 +77,14 @@ export class Presence {
     this.#askedAt = null;
     if (!this.#stopped) {
       // A third of the lease: two beats may be lost before others take us for dead.
-      this.#timer = clock.setTimer(ttlMs / 3, () => void this.beat());
+      const everyMs = this.#trouble === null ? ttlMs / 3 : Math.min(RETRY_MS, ttlMs / 3);
+      this.#timer = clock.setTimer(everyMs, () => void this.beat());
     }
   }
 
   stop(): void {
     this.#stopped = true;
+    this.#begun();
     this.#options.clock.clear(this.#timer);
   }
 }
