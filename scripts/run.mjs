@@ -70,6 +70,11 @@ const tasks = {
     const { chaos } = await import('./chaos.mjs');
     await chaos(args);
   },
+  async bench(args) {
+    setup(args.includes('--help') || args.length === 0 ? [] : ['redis']);
+    const { bench } = await import('./bench.mjs');
+    await bench(args);
+  },
   async docs() {
     setup([]);
     await import('./docs.mjs');

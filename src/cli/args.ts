@@ -32,6 +32,8 @@ type ValueOf<F extends Flag> = F extends { kind: 'switch' }
 export type Values<F extends Flags> = { readonly [K in keyof F]: ValueOf<F[K]> };
 
 export interface Command<F extends Flags> {
+  /** What stands before the name in the usage line; `dragoman` by default. */
+  readonly prefix?: string;
   readonly name: string;
   /** What follows the name in the usage line, before the flags. */
   readonly operands?: { readonly text: string; readonly min: number; readonly max: number };
@@ -204,7 +206,12 @@ export function helpOf<F extends Flags>(command: Command<F>): string {
   });
   rows.push(['--help', 'This text.']);
   const width = Math.max(...rows.map(([left]) => left?.length ?? 0));
-  const usage = ['dragoman', command.name, command.operands?.text ?? '', '[flags]'];
+  const usage = [
+    command.prefix ?? 'dragoman',
+    command.name,
+    command.operands?.text ?? '',
+    '[flags]',
+  ];
   if (command.program === true) usage.push('-- <program> [arguments]');
   return [
     `Usage: ${usage.filter((part) => part !== '').join(' ')}`,
