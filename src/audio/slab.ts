@@ -8,6 +8,8 @@
  * Thread: any (a slab belongs to whichever thread holds it).
  * Bounds: `slabCount` slabs exist per actor thread, ever; none free means the writer says `full`.
  */
+import { rotated, unmask } from './mask.ts';
+
 export const SLAB_BYTES = 256 * 1024;
 /** 512 entries: at 3,200-byte frames the data part is full long before the index. */
 const ENTRIES_MAX = 512;
@@ -20,6 +22,7 @@ export class SlabWriter {
   readonly #send: (slab: ArrayBuffer, entries: number) => void;
   readonly total: number;
   #data: Uint8Array | null = null;
+  #words = new Int32Array(0);
   #index: Float64Array | null = null;
   #used = 0;
   #entries = 0;
@@ -40,15 +43,16 @@ export class SlabWriter {
 
   /**
    * Copies one frame in, or takes nothing (`false`) when the free slabs could not hold all of it.
-   * Only a frame larger than a slab is split; the reader sees consecutive stream offsets.
+   * Only a frame larger than a slab is split; the reader sees consecutive stream offsets. `mask`: the
+   * bytes are still masked as they came over the wire (mask.ts).
    */
-  write(conn: number, offset: number, bytes: Uint8Array): boolean {
+  write(conn: number, offset: number, bytes: Uint8Array, mask = 0): boolean {
     if (!this.#fits(bytes.length)) this.flush();
     const slabs = Math.ceil(bytes.length / (SLAB_DATA_BYTES - 1));
     if (!this.#fits(bytes.length) && slabs > this.#free.length) return false;
     for (let done = 0; done < bytes.length;) {
       if (this.#data === null && !this.#open()) return false;
-      done += this.#put(conn, offset + done, bytes, done);
+      done += this.#put(conn, offset + done, bytes, done, mask);
     }
     return true;
   }
@@ -63,13 +67,14 @@ export class SlabWriter {
     const slab = this.#free.pop();
     if (slab === undefined) return false;
     this.#data = new Uint8Array(slab, 0, SLAB_DATA_BYTES);
+    this.#words = new Int32Array(slab, 0, SLAB_DATA_BYTES / 4);
     this.#index = new Float64Array(slab, SLAB_DATA_BYTES);
     this.#used = 0;
     this.#entries = 0;
     return true;
   }
 
-  #put(conn: number, offset: number, bytes: Uint8Array, from: number): number {
+  #put(conn: number, offset: number, bytes: Uint8Array, from: number, mask: number): number {
     const data = this.#data;
     const index = this.#index;
     if (data === null || index === null) return 0;
@@ -77,6 +82,7 @@ export class SlabWriter {
     const start = this.#used + ((this.#used ^ offset) & 1);
     const n = Math.min(bytes.length - from, SLAB_DATA_BYTES - start);
     data.set(n === bytes.length ? bytes : bytes.subarray(from, from + n), start);
+    if (mask !== 0) unmask(data, this.#words, start, n, rotated(mask, from));
     const at = this.#entries * ENTRY_DOUBLES;
     index[at] = conn;
     index[at + 1] = offset;
@@ -94,6 +100,7 @@ export class SlabWriter {
     if (data === null || this.#entries === 0) return;
     const entries = this.#entries;
     this.#data = null;
+    this.#words = new Int32Array(0);
     this.#index = null;
     this.#entries = 0;
     this.#send(data.buffer as ArrayBuffer, entries);

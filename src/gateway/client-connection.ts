@@ -4,6 +4,7 @@
  * Thread: supervisor. Owns: in JSON mode the implied audio offset.
  */
 import type { IncomingMessage } from 'node:http';
+import { rotated } from '../audio/mask.ts';
 import { errorBody } from '../domain/errors.ts';
 import { isSessionId } from '../domain/ids.ts';
 import { decodeClient, encode, type DecodeResult } from '../protocol/codec.ts';
@@ -15,7 +16,7 @@ import type {
 } from '../protocol/client-wire.ts';
 import { decodeClientJson, encodeClientJson } from '../protocol/json-codec.ts';
 import { unpack } from '../protocol/pack.ts';
-import { readAudio } from '../protocol/scan.ts';
+import { readAudio, readMaskedAudio } from '../protocol/scan.ts';
 import type { ConnId } from '../protocol/supervisor-pool.ts';
 import { AudioRate } from './audio-rate.ts';
 import { checkStart } from './check.ts';
@@ -79,8 +80,20 @@ export class ClientConnection extends Connection {
     return offer;
   }
 
-  #audio(offset: number, data: Uint8Array): Offer {
-    const offer = this.host.events.clientAudio(this.id, offset, data);
+  /** A masked msgpack frame taken off the socket in front of ws; false: ws shall read it. */
+  takeMasked(chunk: Buffer, start: number, length: number, mask: number): boolean {
+    if (!this.announced || !this.mayTake || length > this.host.config.frameBytesMax) return false;
+    const audio = readMaskedAudio(chunk, start, length, mask);
+    if (audio === null) return false;
+    const { offset, dataStart, dataEnd } = audio;
+    const data = chunk.subarray(start + dataStart, start + dataEnd);
+    if (this.#audio(offset, data, rotated(mask, dataStart)) === 'full') return false;
+    this.took(length);
+    return true;
+  }
+
+  #audio(offset: number, data: Uint8Array, mask?: number): Offer {
+    const offer = this.host.events.clientAudio(this.id, offset, data, mask);
     if (offer === 'full') return offer;
     const overMs = this.#rate?.overMs(data.length, this.host.clock) ?? 0;
     if (overMs > 0) this.#tooFast(overMs);

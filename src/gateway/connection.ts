@@ -43,7 +43,6 @@ export interface ConnectionConfig {
   readonly sendStallMs: number;
 }
 
-/** What a connection needs of the server it belongs to. */
 export interface ConnectionHost {
   readonly config: ConnectionConfig;
   readonly clock: Clock;
@@ -87,8 +86,7 @@ function codeForClose(close: number): ErrorCode {
   return close === 4429 ? 'slow_reader' : 'internal';
 }
 
-/** Messages after which a close is no surprise. */
-const FAREWELLS = new Set(['goaway', 'stopped', 'fenced', 'drain']);
+const FAREWELLS = new Set(['goaway', 'stopped', 'fenced', 'drain']); // a close is no surprise
 
 export interface Outgoing {
   readonly type: string;
@@ -170,6 +168,18 @@ export abstract class Connection {
       this.host.log.error('gateway.held_overflow', { conn: this.id, bytes: this.#heldBytes });
       this.fail('internal', 'more arrived than can be held back');
     }
+  }
+
+  /** A frame may be taken that ws has not seen: nothing is held before it. */
+  protected get mayTake(): boolean {
+    return this.#held.length === 0 && !this.#isOver();
+  }
+
+  /** Such a frame was taken. */
+  protected took(bytes: number): void {
+    this.#active = true;
+    this.host.counters.framesIn++;
+    this.host.counters.bytesIn += bytes;
   }
 
   /** Offers what is held, in order; reads on when all was taken. */

@@ -18,8 +18,11 @@ export interface GatewayEvents {
   admission(kind: 'client' | 'node'): ErrorBody | null;
   clientStart(conn: ConnId, start: Start, tenant: string): void;
   clientResume(conn: ConnId, resume: ClientMessage<'resume'>): void;
-  /** Audio of a connection whose `start`/`resume` was accepted for handling, in order. */
-  clientAudio(conn: ConnId, offset: number, data: Uint8Array): Offer;
+  /**
+   * Audio of a connection whose `start`/`resume` was accepted for handling, in order. `mask`: of
+   * bytes that are still masked (audio/mask.ts).
+   */
+  clientAudio(conn: ConnId, offset: number, data: Uint8Array, mask?: number): Offer;
   clientControl(conn: ConnId, message: ClientControl): Offer;
   /** `clean`: it has closed with 1000, so it has read all that was sent to it. */
   clientGone(conn: ConnId, clean: boolean): void;

@@ -16,6 +16,7 @@ import type { SchedulerToClient } from '../protocol/client-wire.ts';
 import type { SchedulerToNode } from '../protocol/node-wire.ts';
 import type { ConnId } from '../protocol/supervisor-pool.ts';
 import { ClientConnection } from './client-connection.ts';
+import { FrontReader, type TakeFrame } from './front-reader.ts';
 import { GatewaySocket, type Connection, type ConnectionHost } from './connection.ts';
 import type { Gateway, GatewayEvents } from './gateway.ts';
 import { NodeConnection } from './node-connection.ts';
@@ -173,6 +174,10 @@ class WsServer implements GatewayServer {
     if (kind === 'client') {
       const client = new ClientConnection(this.#host, id, ws, request, json);
       this.#clients.set(id, client);
+      const take: TakeFrame = (chunk, start, n, mask) => client.takeMasked(chunk, start, n, mask);
+      if (!json && !FrontReader.install(request.socket, take)) {
+        this.#options.log.warn('gateway.no_front_reader', { conn: id });
+      }
       conn = client;
     } else {
       const node = new NodeConnection(this.#host, id, ws, request);

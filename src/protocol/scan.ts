@@ -206,6 +206,21 @@ function double(b: Uint8Array, at: number): number {
   return DOUBLE[0]!;
 }
 
+/** Everything before the bytes of `data` has at most 40. */
+const BEGINNING = new Uint8Array(48);
+
+/** As `readAudio`, of a frame that is still masked: `length` bytes of `chunk` from `start`, `data` last. */
+export function readMaskedAudio(
+  chunk: Uint8Array,
+  start: number,
+  length: number,
+  mask: number,
+): AudioFrame | null {
+  const n = Math.min(length, BEGINNING.length);
+  for (let i = 0; i < n; i++) BEGINNING[i] = chunk[start + i]! ^ (mask >>> ((i & 3) << 3));
+  return readAudio(BEGINNING, length);
+}
+
 const HAS_TYPE = 1;
 const HAS_OFFSET = 2;
 const HAS_DATA = 4;
@@ -213,11 +228,11 @@ const HAS_DATA = 4;
 /**
  * Reads an `audio` message of exactly the fields `type`, `offset`, `data`, in any order, which is
  * every frame that clients send all day. The answer is one shared object, valid until the next call.
- * null: not such a frame, or not a good one; decodeClient then says what it is.
+ * null: not such a frame, or not a good one; decodeClient then says what it is. `end`: length of the
+ * frame, of which `b` may hold no more than the beginning, if `data` is the last field.
  */
-export function readAudio(b: Uint8Array): AudioFrame | null {
+export function readAudio(b: Uint8Array, end = b.length): AudioFrame | null {
   if (b[0] !== 0x83) return null;
-  const end = b.length;
   let pos = 1;
   let seen = 0;
   // Each round reads at most 17 bytes beyond `pos` before it checks; beyond the end they are

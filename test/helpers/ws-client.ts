@@ -179,9 +179,15 @@ export class Supervisor implements GatewayEvents {
     this.#record('clientStart', conn, ...args);
   clientResume = (conn: number, ...args: unknown[]): void =>
     this.#record('clientResume', conn, ...args);
-  clientAudio = (conn: number, offset: number, data: Uint8Array): Offer =>
+  /** How many audio frames were taken off the socket before ws saw them. */
+  taken = 0;
+  clientAudio = (conn: number, offset: number, data: Uint8Array, mask?: number): Offer => {
     // A copy: views are valid during the call only.
-    this.#offer('clientAudio', conn, offset, Uint8Array.from(data));
+    const plain = Uint8Array.from(data, (b, i) => b ^ ((mask ?? 0) >>> ((i % 4) * 8)));
+    const offer = this.#offer('clientAudio', conn, offset, plain);
+    if (mask !== undefined && offer === 'taken') this.taken++;
+    return offer;
+  };
   clientControl = (conn: number, ...args: unknown[]): Offer =>
     this.#offer('clientControl', conn, ...args);
   clientGone = (conn: number, clean: boolean): void => this.#record('clientGone', conn, clean);

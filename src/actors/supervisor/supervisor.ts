@@ -125,10 +125,10 @@ export class Supervisor implements GatewayEvents {
     });
   }
 
-  clientAudio(conn: ConnId, offset: number, data: Uint8Array): Offer {
+  clientAudio(conn: ConnId, offset: number, data: Uint8Array, mask?: number): Offer {
     const route = this.#clients.get(conn);
     if (route === undefined) return 'taken';
-    if (route.held || !route.thread.audio(conn, offset, data)) return 'full';
+    if (route.held || !route.thread.audio(conn, offset, data, mask)) return 'full';
     route.receivedTo = Math.max(route.receivedTo, offset + data.length);
     return 'taken';
   }

@@ -109,8 +109,8 @@ export class ThreadHandle {
     this.#present = emptyStats();
   }
 
-  audio(conn: ConnId, offset: number, data: Uint8Array): boolean {
-    if (this.#port?.ready() !== true || !this.#slabs.write(conn, offset, data)) {
+  audio(conn: ConnId, offset: number, data: Uint8Array, mask?: number): boolean {
+    if (this.#port?.ready() !== true || !this.#slabs.write(conn, offset, data, mask)) {
       this.#waiting.add(conn);
       return false;
     }

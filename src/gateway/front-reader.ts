@@ -1,0 +1,131 @@
+/**
+ * Stands between a client's socket and ws, and takes the audio frames out: ws reads a frame's bytes
+ * one by one to unmask them, which costs more than all else that is done with audio. A frame is taken
+ * when it lies whole in one chunk, is a final, masked, binary one without extensions, and its taker
+ * wants it. Every other byte goes to ws untouched and in order, so ws alone judges what is unusual or
+ * wrong; it never sees half a frame of ours, nor we one of its.
+ *
+ * Thread: supervisor. Owns: where in the stream of frames the socket is.
+ * Bounds: 14 bytes of a header that is not whole yet.
+ */
+import type { Socket } from 'node:net';
+
+/** RFC 6455 §5.2: final fragment, no extension, binary. */
+const FINAL_BINARY = 0x82;
+/** Two bytes, eight of an extended length, four of the mask. */
+const HEADER_MAX = 14;
+/** No audio message is shorter; control messages are left to ws. */
+const PAYLOAD_MIN = 64;
+
+/**
+ * A frame's payload: `length` bytes from `start`, still masked; `mask` is the key as a little-endian
+ * word, its lowest byte for the first byte. False: not taken, ws shall have it.
+ */
+export type TakeFrame = (chunk: Buffer, start: number, length: number, mask: number) => boolean;
+
+export class FrontReader {
+  readonly #socket: Socket;
+  readonly #take: TakeFrame;
+  readonly #toWs: (this: Socket, chunk: Buffer) => void;
+  /** Bytes of the frame under way that are still to come, all of them for ws. */
+  #owed = 0;
+  /** A header that the last chunk ended in; ws has these bytes already. */
+  readonly #head = Buffer.alloc(HEADER_MAX);
+  #headLength = 0;
+
+  constructor(socket: Socket, toWs: (this: Socket, chunk: Buffer) => void, take: TakeFrame) {
+    this.#socket = socket;
+    this.#toWs = toWs;
+    this.#take = take;
+  }
+
+  /** Puts a reader before ws, which has just been given the socket; false when ws listens otherwise than known. */
+  static install(socket: Socket, take: TakeFrame): boolean {
+    const listeners = socket.listeners('data');
+    const [toWs] = listeners;
+    if (toWs === undefined || listeners.length > 1) return false;
+    const reader = new FrontReader(socket, toWs as (this: Socket, chunk: Buffer) => void, take);
+    socket.off('data', toWs as (chunk: Buffer) => void);
+    socket.on('data', (chunk: Buffer) => {
+      reader.read(chunk);
+    });
+    return true;
+  }
+
+  read(chunk: Buffer): void {
+    const { length } = chunk;
+    /** Bytes before it have found their reader. */
+    let given = 0;
+    let at = this.#afterHead(chunk);
+    while (at < length) {
+      if (this.#owed > 0) {
+        const n = Math.min(this.#owed, length - at);
+        this.#owed -= n;
+        at += n;
+        continue;
+      }
+      const header = headerBytes(chunk, at);
+      if (header === 0) {
+        this.#headLength = chunk.copy(this.#head, 0, at);
+        break;
+      }
+      const payload = payloadBytes(chunk, at);
+      const end = at + header + payload;
+      if (end <= length && payload >= PAYLOAD_MIN && isFinalMaskedBinary(chunk, at)) {
+        // What came before it is read before it.
+        if (at > given) this.#pass(chunk, given, at);
+        given = at;
+        if (this.#take(chunk, at + header, payload, maskAt(chunk, at + header - 4))) {
+          given = at = end;
+          continue;
+        }
+      }
+      this.#owed = header + payload;
+    }
+    if (given < length) this.#pass(chunk, given, length);
+  }
+
+  #pass(chunk: Buffer, from: number, to: number): void {
+    const whole = from === 0 && to === chunk.length;
+    this.#toWs.call(this.#socket, whole ? chunk : chunk.subarray(from, to));
+  }
+
+  /** Completes the header that the last chunk ended in; returns how many bytes that took. */
+  #afterHead(chunk: Buffer): number {
+    let at = 0;
+    while (this.#headLength > 0 && at < chunk.length) {
+      this.#head[this.#headLength++] = chunk[at++]!;
+      const head = this.#head.subarray(0, this.#headLength);
+      const header = headerBytes(head, 0);
+      if (header === 0) continue;
+      this.#owed = payloadBytes(head, 0);
+      this.#headLength = 0;
+    }
+    return at;
+  }
+}
+
+/** Bytes of the header at `at`; 0: not all of them are here. */
+function headerBytes(b: Buffer, at: number): number {
+  if (at + 2 > b.length) return 0;
+  const second = b[at + 1]!;
+  const length = second & 0x7f;
+  const bytes = 2 + (length === 126 ? 2 : length === 127 ? 8 : 0) + (second >= 0x80 ? 4 : 0);
+  return at + bytes > b.length ? 0 : bytes;
+}
+
+/** The payload's length by a whole header; one that ws refuses may be imprecise beyond 2^53. */
+function payloadBytes(b: Buffer, at: number): number {
+  const length = b[at + 1]! & 0x7f;
+  if (length < 126) return length;
+  if (length === 126) return b.readUInt16BE(at + 2);
+  return b.readUInt32BE(at + 2) * 0x1_0000_0000 + b.readUInt32BE(at + 6);
+}
+
+function isFinalMaskedBinary(b: Buffer, at: number): boolean {
+  return b[at] === FINAL_BINARY && b[at + 1]! >= 0x80;
+}
+
+function maskAt(b: Buffer, at: number): number {
+  return b.readInt32LE(at);
+}

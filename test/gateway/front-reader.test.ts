@@ -1,0 +1,177 @@
+import { EventEmitter } from 'node:events';
+import type { Socket } from 'node:net';
+import fc from 'fast-check';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { FrontReader } from '../../src/gateway/front-reader.ts';
+import { pack } from '../../src/protocol/pack.ts';
+import { startGateway, within, type Rig } from '../helpers/ws-client.ts';
+
+interface Frame {
+  readonly first: number;
+  readonly masked: boolean;
+  readonly payload: Uint8Array;
+  /** The taker wants it. */
+  readonly wanted: boolean;
+}
+
+const KEY = Buffer.of(0x37, 0xfa, 0x21, 0x3d);
+
+function wire({ first, masked, payload }: Frame): Buffer {
+  const n = payload.length;
+  const head = Buffer.alloc(n < 126 ? 2 : n < 65_536 ? 4 : 10);
+  head[0] = first;
+  head[1] = (masked ? 0x80 : 0) | (n < 126 ? n : n < 65_536 ? 126 : 127);
+  if (head.length === 4) head.writeUInt16BE(n, 2);
+  if (head.length === 10) head.writeBigUInt64BE(BigInt(n), 2);
+  const body = payload.map((b, i) => (masked ? b ^ KEY[i % 4]! : b));
+  return Buffer.concat([head, masked ? KEY : Buffer.alloc(0), body]);
+}
+
+/** What ws and the taker see of a stream that comes in chunks of the given sizes. */
+function run(frames: readonly Frame[], chunks: readonly number[]) {
+  const seen: { by: 'ws' | 'taker'; bytes: Buffer }[] = [];
+  const wanted = new Set(frames.filter((f) => f.wanted).map((f) => f.payload.length));
+  const socket = new EventEmitter() as unknown as Socket;
+  socket.on('data', (chunk: Buffer) => seen.push({ by: 'ws', bytes: Buffer.from(chunk) }));
+  const installed = FrontReader.install(socket, (chunk, start, length, mask) => {
+    expect(mask).toBe(KEY.readInt32LE(0));
+    if (!wanted.has(length)) return false;
+    seen.push({ by: 'taker', bytes: Buffer.from(chunk.subarray(start, start + length)) });
+    return true;
+  });
+  expect(installed).toBe(true);
+  const stream = Buffer.concat(frames.map(wire));
+  for (let at = 0, i = 0; at < stream.length; i++) {
+    const n = chunks[i % chunks.length]!;
+    socket.emit('data', stream.subarray(at, at + n));
+    at += n;
+  }
+  return { seen, stream };
+}
+
+const frame = fc.record({
+  first: fc.constantFrom(0x82, 0x82, 0x82, 0x02, 0x80, 0x81, 0x88, 0x89, 0x8a, 0xc2),
+  masked: fc.boolean(),
+  payload: fc.oneof(
+    fc.uint8Array({ maxLength: 70 }),
+    fc.uint8Array({ minLength: 64, maxLength: 300 }),
+    fc.constantFrom(65_535, 65_536).map((n) => new Uint8Array(n).fill(n)),
+  ),
+  wanted: fc.boolean(),
+});
+
+test('front reader: every byte is seen once and in order, by the taker whole frames only', () => {
+  let taken = 0;
+  fc.assert(
+    fc.property(
+      fc.array(frame, { maxLength: 12 }),
+      fc.array(fc.oneof(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 100, max: 200_000 })), {
+        minLength: 1,
+        maxLength: 6,
+      }),
+      (frames, chunks) => {
+        const { seen, stream } = run(frames, chunks);
+        const payloads = frames
+          .filter((f) => f.first === 0x82 && f.masked)
+          .map((f) => wire(f).subarray(-f.payload.length));
+        // Put together again, with the headers of what was taken, the stream is what came.
+        let at = 0;
+        for (const { by, bytes } of seen) {
+          if (by === 'taker') {
+            taken++;
+            expect(payloads.some((p) => p.equals(bytes))).toBe(true);
+            at += (bytes.length < 126 ? 2 : bytes.length < 65_536 ? 4 : 10) + 4;
+          }
+          expect(stream.subarray(at, at + bytes.length).equals(bytes)).toBe(true);
+          at += bytes.length;
+        }
+        expect(at).toBe(stream.length);
+      },
+    ),
+    { numRuns: 300 },
+  );
+  expect(taken).toBeGreaterThan(50);
+});
+
+test('front reader: unknown listeners of a socket are left as they are', () => {
+  const socket = new EventEmitter() as unknown as Socket;
+  expect(FrontReader.install(socket, () => true)).toBe(false);
+  socket.on('data', () => undefined).on('data', () => undefined);
+  expect(FrontReader.install(socket, () => true)).toBe(false);
+  expect(socket.listenerCount('data')).toBe(2);
+});
+
+describe('in front of ws', () => {
+  let rig: Rig;
+  afterEach(async () => rig.close());
+  const audio = (offset: number, bytes = 3200) => ({
+    type: 'audio',
+    offset,
+    data: Buffer.alloc(bytes, offset / 100),
+  });
+
+  test('audio is taken off the socket, what stands between it keeps its place', async () => {
+    rig = await startGateway();
+    const { peer } = await rig.client();
+    for (let i = 0; i < 50; i++) {
+      peer.send(audio(i * 3200));
+      if (i % 7 === 0) peer.ws.ping();
+      if (i % 5 === 0) peer.send({ type: 'finalize', tag: String(i) });
+    }
+    await vi.waitFor(() => expect(rig.supervisor.of('clientControl')).toHaveLength(10));
+    await vi.waitFor(() => expect(rig.supervisor.of('clientAudio')).toHaveLength(50));
+    const order = rig.supervisor.calls.all.slice(1).map(({ event, args }) => {
+      return event === 'clientAudio' ? (args[0] as number) / 3200 : 'finalize';
+    });
+    const expected = Array.from({ length: 50 }, (_, i) => (i % 5 === 0 ? [i, 'finalize'] : [i]));
+    expect(order).toEqual(expected.flat());
+    for (const { args } of rig.supervisor.of('clientAudio')) {
+      const [offset, data] = args as [number, Uint8Array];
+      expect(Buffer.from(data)).toEqual(audio(offset).data);
+    }
+    // All but those that a chunk happened to end in.
+    expect(rig.supervisor.taken).toBeGreaterThan(25);
+    expect(rig.gateway.stats().framesIn).toBe(61);
+  });
+
+  test('a frame ws refuses ends the connection as ever, behind audio that was taken', async () => {
+    rig = await startGateway();
+    const { peer } = await rig.client();
+    peer.send(audio(0));
+    await vi.waitFor(() => expect(rig.supervisor.taken).toBe(1));
+    // Not masked: against RFC 6455 §5.1.
+    peer.socket.write(Buffer.concat([Buffer.of(0x82, 100), Buffer.alloc(100)]));
+    expect(await peer.refusal()).toMatchObject({ code: 'bad_message', close: 1002 });
+    expect(rig.supervisor.of('clientAudio')).toHaveLength(1);
+  });
+
+  test('audio that follows a frame in fragments waits for its end', async () => {
+    rig = await startGateway();
+    const { peer } = await rig.client();
+    const parts = Buffer.from(pack(audio(0)));
+    peer.ws.send(parts.subarray(0, 1000), { fin: false });
+    peer.ws.send(parts.subarray(1000), { fin: true });
+    peer.send(audio(3200));
+    await vi.waitFor(() => expect(rig.supervisor.of('clientAudio')).toHaveLength(2));
+    expect(rig.supervisor.of('clientAudio').map(({ args }) => args[0])).toEqual([0, 3200]);
+  });
+
+  test('after the peer has said goodbye nothing more is taken', async () => {
+    rig = await startGateway();
+    const { peer } = await rig.client();
+    const bytes = wire({
+      first: 0x82,
+      masked: true,
+      payload: pack(audio(0)),
+      wanted: true,
+    });
+    peer.socket.write(
+      Buffer.concat([
+        wire({ first: 0x88, masked: true, payload: Buffer.of(3, 232), wanted: false }),
+        bytes,
+      ]),
+    );
+    await within(peer.closed, 'close');
+    expect(rig.supervisor.of('clientAudio')).toEqual([]);
+  });
+});
