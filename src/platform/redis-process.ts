@@ -66,6 +66,21 @@ export interface ServerProcess {
   forget(): void;
 }
 
+/** Those that a running server takes, too. */
+function settingsOf(appendfsync: 'everysec' | 'always'): readonly (readonly [string, string])[] {
+  return [
+    ['appendfsync', appendfsync],
+    ['maxmemory-policy', 'noeviction'],
+    // The file grows by every utterance's audio, which is deleted a moment later. From the usual 64 MB on it would be
+    // rewritten every other second under load; this much is read back in half a second after a crash.
+    ['auto-aof-rewrite-min-size', '512mb'],
+    // Compressing was most of what a rewrite cost, and what is rewritten lives a minute.
+    ['rdbcompression', 'no'],
+    // A histogram per command, which nobody reads.
+    ['latency-tracking', 'no'],
+  ];
+}
+
 export function serverArguments(files: ServerFiles, appendfsync: 'everysec' | 'always'): string[] {
   const settings: readonly (readonly [string, string])[] = [
     ['port', '0'],
@@ -76,9 +91,8 @@ export function serverArguments(files: ServerFiles, appendfsync: 'everysec' | 'a
     ['logfile', logPathOf(files)],
     ['daemonize', 'no'],
     ['appendonly', 'yes'],
-    ['appendfsync', appendfsync],
     ['save', ''],
-    ['maxmemory-policy', 'noeviction'],
+    ...settingsOf(appendfsync),
   ];
   return settings.flatMap(([name, value]) => [`--${name}`, value]);
 }
@@ -204,8 +218,7 @@ export async function configure(
   appendfsync: 'everysec' | 'always',
 ): Promise<void> {
   await withClient(files, timeoutMs, async (client) => {
-    await client.config('SET', 'appendfsync', appendfsync);
-    await client.config('SET', 'maxmemory-policy', 'noeviction');
+    for (const [name, value] of settingsOf(appendfsync)) await client.config('SET', name, value);
   });
 }
 
