@@ -9,7 +9,7 @@ import { registryTiming } from './actors/supervisor/timing.ts';
 import { loadConfig } from './config/load.ts';
 import type { Config } from './config/settings.ts';
 import { readTokens } from './config/tokens.ts';
-import { createTokens } from './gateway/tokens.ts';
+import { createTokens, type Tokens } from './gateway/tokens.ts';
 import { systemClock as clock } from './platform/clock.ts';
 import { EmbeddedRedis } from './platform/embedded-redis.ts';
 import { createLogger, type RootLogger } from './platform/logger.ts';
@@ -54,6 +54,9 @@ async function demandUsable(redis: RedisClient, config: Config, log: RootLogger)
 
 /** Runs an instance until it is told to end; resolves with the exit code. */
 async function serve(config: Config, log: RootLogger): Promise<number> {
+  const { clientTokens: client, nodeTokens: node, adminTokens: admin } = config;
+  const tokens = createTokens((role) => readTokens({ client, node, admin }[role]));
+  const signals = onSignals(tokens, log);
   let left: (code: number) => void = () => undefined;
   const ended = new Promise<number>((resolve) => {
     left = resolve;
@@ -66,18 +69,17 @@ async function serve(config: Config, log: RootLogger): Promise<number> {
   const redis = connectRedis(redisUrl, 'commands', { name, commandTimeoutMs, random, log });
   try {
     await demandUsable(redis, config, log);
+    if (signals.asked()) return 0;
     const nowMs = () => clock.monoMs();
     const timing = registryTiming(config);
     const views = createRedisRegistry({ redis, cells: config.cells, timing, nowMs });
-    const { clientTokens: client, nodeTokens: node, adminTokens: admin } = config;
-    const tokens = createTokens((role) => readTokens({ client, node, admin }[role]));
     const later = (fn: () => void) => setImmediate(fn);
     const lag = measureLoopLag();
     const loopLag = () => lag.take();
     instance = new Instance({
       ...{ config, version, views, redisUrl, tokens, clock, random, log, later, loopLag, left },
     });
-    onSignals(instance, tokens, log);
+    signals.obey(instance);
     await instance.start();
     return await ended;
   } finally {
@@ -86,18 +88,34 @@ async function serve(config: Config, log: RootLogger): Promise<number> {
   }
 }
 
-function onSignals(instance: Instance, tokens: { reload(): void }, log: RootLogger): void {
+interface Signals {
+  /** Whether this process was told to leave. */
+  asked(): boolean;
+  obey(instance: Instance): void;
+}
+
+/** From the first moment on: killed while it starts, this process would leave a Redis behind. */
+function onSignals(tokens: Tokens, log: RootLogger): Signals {
+  let instance: Instance | null = null;
+  let asked = false;
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     // Again and again is harmless: a terminal and npm both deliver Ctrl-C.
     process.on(signal, () => {
       log.info('instance.signal', { signal });
-      void instance.leave(0);
+      asked = true;
+      void instance?.leave(0);
     });
   }
   process.on('SIGHUP', () => {
-    tokens.reload();
-    log.info('tokens.reloaded');
+    const read = tokens.reload();
+    if (read.ok) log.info('tokens.reloaded');
+    else
+      log.error('tokens.not_reloaded', {
+        problem: read.error,
+        remedy: 'Until it is mended all former tokens stay valid.',
+      });
   });
+  return { asked: () => asked, obey: (started) => void (instance = started) };
 }
 
 async function main(): Promise<number> {

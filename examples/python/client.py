@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A Dragoman client without the SDK, from docs/protocol.md alone.
 
-    apt-get install python3-websockets python3-msgpack
+    apt-get install python3-websockets python3-msgpack    # for Debian's python3; else: pip install websockets msgpack
     python3 examples/python/client.py speech.wav [--src en --tgt es] [--fast]
 
 Streams a WAV file in real time, prints each result, and the ledger at the end. It keeps the audio
@@ -9,6 +9,7 @@ that is not acknowledged, resumes after a lost connection and sends again from w
 """
 import argparse
 import asyncio
+import contextlib
 import os
 import random
 import time
@@ -94,7 +95,9 @@ class Client:
                 elif m["type"] == "result" and m["result_seq"] > self.result_seq:
                     self.result_seq = m["result_seq"]
                     self.show(m)
-                    await self.send(socket, type="ack", result_seq=self.result_seq)
+                    with contextlib.suppress(websockets.ConnectionClosed):
+                        # Closed already, perhaps, but `stopped` is still to be read.
+                        await self.send(socket, type="ack", result_seq=self.result_seq)
                 elif m["type"] == "goaway":
                     await asyncio.sleep(m["reconnect_after_ms"] / 1000)
                     raise Lost("the instance is leaving")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A Dragoman node without the SDK, from docs/protocol.md alone.
 
-    apt-get install python3-websockets python3-msgpack
+    apt-get install python3-websockets python3-msgpack    # for Debian's python3; else: pip install websockets msgpack
     python3 examples/python/node.py [--url ws://127.0.0.1:7420] [--pools en:es] [--slots 2]
 
 Registers, sends heartbeats, takes jobs, answers each with a result. When the connection is lost it

@@ -145,8 +145,10 @@ export class LoadNodes {
     child.once('exit', give);
     try {
       const [report] = (await once(child, 'message', { signal: late.signal })) as [NodesReport];
-      if ('failed' in report)
-        throw new CommandError(`The nodes did not register: ${report.failed}`);
+      if ('failed' in report) {
+        const hint = /^HTTP 40[13]\b/.test(report.failed) ? '. Give it with --node-token.' : '';
+        throw new CommandError(`The nodes did not register: ${report.failed}${hint}`);
+      }
       return nodes;
     } catch (error) {
       await nodes.stop();

@@ -42,7 +42,9 @@ async function main(): Promise<void> {
   process.on('SIGINT', () => undefined);
   process.once('disconnect', () => process.exit(0));
   const nodes = Array.from({ length: order.nodes }, (_, i) => nodeOf(order, i));
-  const tell = (report: NodesReport): void => void process.send?.(report);
+  // A parent that has heard enough may be gone by now.
+  const tell = (report: NodesReport): void =>
+    void process.send?.(report, undefined, undefined, () => undefined);
   const failed = (error: unknown): void => {
     tell({ failed: error instanceof Error ? error.message : String(error) });
   };

@@ -62,6 +62,18 @@ export async function runNode(
     const why = error === undefined ? '' : `  ${explain(error)}`;
     out(`${printable(job.job_id)}  ${mark}  ${Math.round(ms)} ms${why}`);
   });
+  node.on('state', ({ state, reason }) => {
+    err(`The instance takes this node for ${state}: ${printable(reason)}`);
+  });
+  node.on('reconnecting', ({ delayMs, reason }) => {
+    err(`${printable(reason)}; again in ${(delayMs / 1000).toFixed(1)} s`);
+  });
+  node.on('error', (error) => {
+    err(explain(error));
+  });
+  node.on('undelivered', ({ job_id, reason }) => {
+    err(`${printable(job_id)}  not delivered: ${printable(reason)}`);
+  });
   try {
     await node.closed;
     return EXIT_OK;

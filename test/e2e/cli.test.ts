@@ -31,7 +31,7 @@ afterAll(async () => {
 
 /** The command line as its users run it, against the instance; ended with the test. */
 function dragoman(...args: string[]) {
-  const url = ['--url', instance.url];
+  const url = args.includes('--url') ? [] : ['--url', instance.url];
   const [command = '', ...rest] = args;
   const child = spawn(process.execPath, ['dist/cli/main.js', command, ...url, ...rest]);
   const shown = { text: '' };
@@ -102,4 +102,22 @@ test('node, speak, nodes, pools, instances, jobs, explain: as the README shows t
   node.child.kill('SIGTERM');
   expect(await within(node.ended, 'end of the node')).toBe(0);
   expect(await told('explain', ...languages)).toContain('offline');
+});
+
+test('node: without an instance it says so, and tries again until it is told to leave', async () => {
+  const { child, shown, ended } = dragoman(
+    'node',
+    '--pools',
+    'en:es',
+    '--url',
+    'ws://127.0.0.1:1',
+    '--',
+    'cat',
+  );
+  await soon(
+    () => (shown.text.match(/ECONNREFUSED.*; again in \d+\.\d s/g) ?? []).length > 1,
+    'tries',
+  );
+  child.kill('SIGTERM');
+  expect(await within(ended, 'end')).toBe(0);
 });

@@ -1,0 +1,55 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { Instance, soon } from '../helpers/instance.ts';
+
+async function start(options: Parameters<typeof Instance.start>[0]): Promise<Instance> {
+  const instance = await Instance.start(options);
+  onTestFinished(() => instance.dispose());
+  return instance;
+}
+
+test('signals: told to leave while it starts, an instance stops its Redis and exits with 0', async () => {
+  const instance = await start({ until: 'redis.started' });
+  expect(instance.logged('instance.ready')).toBeUndefined();
+  expect(await instance.stop()).toBe(0);
+  expect(instance.logged('redis.stopped')).toBeDefined();
+});
+
+/** What an upgrade with this token is answered. */
+async function statusFor(instance: Instance, token: string): Promise<number> {
+  const headers = { authorization: `Bearer ${token}` };
+  const ws = new WebSocket(`${instance.url}/v1/session`, { headers });
+  onTestFinished(() => {
+    ws.terminate();
+  });
+  let status = 0;
+  // One that was refused says so when it is ended.
+  ws.on('error', () => undefined);
+  ws.on('open', () => (status = 101));
+  ws.on('unexpected-response', (_request, response) => (status = response.statusCode ?? -1));
+  return soon(() => status, 'answer');
+}
+
+test('signals: SIGHUP reads the tokens again, and says when it cannot', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'dg-tokens-'));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  const file = join(dir, 'tokens');
+  const [former, next] = ['former-token-of-clients', 'next-token-of-clients'];
+  await writeFile(file, former);
+  const instance = await start({ args: ['--client-tokens', file] });
+  expect([await statusFor(instance, former), await statusFor(instance, next)]).toEqual([101, 401]);
+
+  await writeFile(file, next);
+  instance.child.kill('SIGHUP');
+  await soon(() => instance.logged('tokens.reloaded'), 'tokens.reloaded');
+  expect([await statusFor(instance, former), await statusFor(instance, next)]).toEqual([401, 101]);
+
+  await writeFile(file, '');
+  instance.child.kill('SIGHUP');
+  const line = await soon(() => instance.logged('tokens.not_reloaded'), 'tokens.not_reloaded');
+  expect(line['problem']).toMatch(/^--client-tokens: no token in it/);
+  expect([await statusFor(instance, former), await statusFor(instance, next)]).toEqual([401, 101]);
+});
