@@ -3,6 +3,7 @@
 import {
   chmodSync,
   copyFileSync,
+  existsSync,
   mkdirSync,
   rmSync,
   rmdirSync,
@@ -11,7 +12,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { filesBelow, readOr, root, run, runMain, say, sha256 } from './lib.mjs';
+import { Failure, filesBelow, readOr, root, run, runMain, say, sha256 } from './lib.mjs';
 
 const SRC = join(root, 'src');
 const DIST = join(root, 'dist');
@@ -64,12 +65,16 @@ export function build({ force = false } = {}) {
     removeVanished(expected);
     return false;
   }
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  if (!existsSync(tsc)) {
+    throw new Failure('The npm packages are missing. Get them with: node scripts/setup.mjs');
+  }
   say('building dist/ …');
   mkdirSync(DIST, { recursive: true });
   rmSync(STAMP, { force: true });
   // The record of the last compilation says "up to date" even when its outputs were deleted.
   if (force || !complete) rmSync(join(DIST, '.tsbuildinfo'), { force: true });
-  run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json']);
+  run(process.execPath, [tsc, '-p', 'tsconfig.json']);
   for (const path of sources.filter((source) => !TS.test(source))) {
     mkdirSync(dirname(join(DIST, path)), { recursive: true });
     copyFileSync(join(SRC, path), join(DIST, path));

@@ -45,6 +45,10 @@ const tasks = {
     setup(own && !process.env.DRAGOMAN_REDIS_URL ? ['redis'] : []);
     await become('main.js', args);
   },
+  build(args) {
+    setup([], { withBuild: false });
+    build({ force: args.includes('--force') });
+  },
   async demo(args) {
     setup(args.includes('--help') ? [] : ['redis', 'speech']);
     await become('cli/main.js', ['demo', ...args]);

@@ -4,18 +4,16 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { Instance, soon } from '../helpers/instance.ts';
-
-async function start(options: Parameters<typeof Instance.start>[0]): Promise<Instance> {
-  const instance = await Instance.start(options);
-  onTestFinished(() => instance.dispose());
-  return instance;
-}
+import { within } from '../helpers/ws-client.ts';
 
 test('signals: told to leave while it starts, an instance stops its Redis and exits with 0', async () => {
-  const instance = await start({ until: 'redis.started' });
-  expect(instance.logged('instance.ready')).toBeUndefined();
-  expect(await instance.stop()).toBe(0);
-  expect(instance.logged('redis.stopped')).toBeDefined();
+  const starting = Instance.launch();
+  onTestFinished(() => starting.dispose());
+  await soon(() => starting.logged('redis.started'), 'redis.started');
+  expect(starting.logged('instance.ready')).toBeUndefined();
+  starting.child.kill('SIGTERM');
+  expect(await within(starting.exited, 'exit')).toBe(0);
+  expect(starting.logged('redis.stopped')).toBeDefined();
 });
 
 /** What an upgrade with this token is answered. */
@@ -39,7 +37,8 @@ test('signals: SIGHUP reads the tokens again, and says when it cannot', async ()
   const file = join(dir, 'tokens');
   const [former, next] = ['former-token-of-clients', 'next-token-of-clients'];
   await writeFile(file, former);
-  const instance = await start({ args: ['--client-tokens', file] });
+  const instance = await Instance.start({ args: ['--client-tokens', file] });
+  onTestFinished(() => instance.dispose());
   expect([await statusFor(instance, former), await statusFor(instance, next)]).toEqual([101, 401]);
 
   await writeFile(file, next);

@@ -30,8 +30,6 @@ export interface InstanceOptions {
   readonly args?: readonly string[];
   /** Opens its debugger, for `crashThread`. */
   readonly inspect?: boolean;
-  /** The log line to wait for. */
-  readonly until?: string;
 }
 
 /** What a test leaves queued must not hold up the end of its file. */
@@ -105,12 +103,11 @@ export class Instance {
 
   static async start(options: InstanceOptions = {}): Promise<Instance> {
     const instance = Instance.launch(options);
-    const event = options.until ?? 'instance.ready';
     try {
       const line = await soon(() => {
         if (instance.child.exitCode !== null) throw new Error(instance.stderr);
-        return instance.logged(event);
-      }, event);
+        return instance.logged('instance.ready');
+      }, 'instance.ready');
       instance.url = String(line['url']);
     } catch (error) {
       await instance.dispose();
