@@ -9,9 +9,10 @@ import type { Bench } from './bench.ts';
 import { progress } from './bench.ts';
 import { isExact, type Outcome, type Result } from './harness/figures.ts';
 import { commit, machine, versions } from './harness/surroundings.ts';
+import { jobs } from './jobs.ts';
 import { sessions } from './sessions.ts';
 
-const BENCHES: Readonly<Record<string, Bench>> = { sessions };
+const BENCHES: Readonly<Record<string, Bench>> = { sessions, jobs };
 
 function overview(): string {
   const rows = Object.values(BENCHES).map(({ command }) => [

@@ -60,7 +60,7 @@ export interface Outcome {
   readonly ratio: number | null;
   readonly figures: Figures;
   /** Raw, one of each repetition. */
-  readonly repetitions: readonly Readonly<Record<string, unknown>>[];
+  readonly repetitions: readonly object[];
   readonly delivery: Delivery;
 }
 

@@ -8,7 +8,7 @@ import { serveParent } from '../harness/child.ts';
 import { ownCpuS } from '../harness/spread.ts';
 import { ClientSession } from './client-session.ts';
 import type { Counts, LoadOrder, LoadResult } from './load-order.ts';
-import { paceOf, type Pace } from './pace.ts';
+import { paceOf, type Pace, type Some } from './pace.ts';
 
 /** Handshakes at once: fewer than an instance takes at a time. */
 const CONNECT_BATCH = 100;
@@ -59,7 +59,7 @@ function result(): LoadResult {
 
 serveParent({
   open,
-  start: () => pace.start(),
+  start: (some: Some | null) => pace.start(some),
   /** Forgets the lateness so far and tells the counts. */
   mark: () => {
     pace.late.reset();

@@ -9,9 +9,15 @@ import type { LoadOrder } from './load-order.ts';
 
 export interface Pace {
   readonly late: Times;
-  start(): void;
+  /** `some`: only the first of the sessions, and another number of utterances under way. */
+  start(some?: Some | null): void;
   /** Every session goes on to the end of its utterance, then sends no more. */
   finish(): Promise<void>;
+}
+
+export interface Some {
+  readonly sessions: number;
+  readonly inFlight: number;
 }
 
 export function paceOf(order: LoadOrder, sessions: readonly ClientSession[]): Pace {
@@ -103,10 +109,11 @@ class Saturating implements Pace {
     for (const session of sessions) session.onResult = () => this.#on && this.#utterance(session);
   }
 
-  start(): void {
+  start(some?: Some | null): void {
+    const { sessions, inFlight } = some ?? this.#order;
     this.#on = true;
-    for (const session of this.#sessions) {
-      for (let i = 0; i < this.#order.inFlight; i++) this.#utterance(session);
+    for (const session of this.#sessions.slice(0, sessions)) {
+      for (let i = 0; i < inFlight; i++) this.#utterance(session);
     }
   }
 

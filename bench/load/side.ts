@@ -11,6 +11,7 @@ import { cpuOf, usPer, type Processes } from '../harness/cpu.ts';
 import type { Delivery } from '../harness/figures.ts';
 import { startRedis, type BenchRedis } from '../harness/redis.ts';
 import type { Counts, LoadOrder, LoadResult, NodeOrder, NodeResult } from './load-order.ts';
+import type { Some } from './pace.ts';
 
 export interface SideOrder {
   readonly load: Omit<LoadOrder, 'peer' | 'port' | 'pair'>;
@@ -77,9 +78,9 @@ export class Side {
   }
 
   /** Warms up, measures, and lets the utterances under way end. */
-  async measure(warmUpS: number, seconds: number): Promise<Measured> {
+  async measure(warmUpS: number, seconds: number, some: Some | null = null): Promise<Measured> {
     const [clients, nodes] = [this.#clients, this.#nodes];
-    await clients.ask('start');
+    await clients.ask('start', some);
     await wait(warmUpS * 1000);
     await nodes.ask('mark');
     const nodesBefore = await nodes.ask<NodeResult>('result');
