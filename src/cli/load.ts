@@ -9,6 +9,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { readArgs, UsageError, type Command, type Env, type Values } from './args.ts';
 import { KINDS } from './load-check.ts';
 import { FRAME_MS, planOf, type Mode } from './load-content.ts';
+import { getJson } from './http-get.ts';
 import { LoadInstance, LoadNodes } from './load-instance.ts';
 import { LoadWatch, reportTable, type Report } from './load-report.ts';
 import { LoadSession, LoadTotals, PacingWheel } from './load-sessions.ts';
@@ -114,7 +115,9 @@ async function load(o: LoadOptions): Promise<number> {
   let nodes: LoadNodes | null = null;
   const problems: string[] = [];
   try {
-    instance = o.url === undefined ? await LoadInstance.start(interrupts.end, []) : null;
+    if (o.url === undefined) instance = await LoadInstance.start(interrupts.end, []);
+    // Else the nodes would go on trying, without a word.
+    else await getJson({ url: o.url }, '/healthz');
     const url = o.url ?? instance?.url ?? '';
     const order = { url, token: o['node-token'], pool: PAIR.join(':'), nodes: o.nodes };
     nodes = await LoadNodes.start(

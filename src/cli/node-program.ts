@@ -5,9 +5,12 @@
  * `OUTPUT_BYTES_MAX`, of stderr the last `STDERR_CHARS_MAX`, time ≤ `timeoutMs`.
  */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import { JobError, type Job } from '../sdk/node.ts';
 import { writeWav } from '../sdk/wav.ts';
 import { OUTPUT_BYTES_MAX } from './node-output.ts';
+import { CommandError } from './output.ts';
 
 const STDERR_CHARS_MAX = 2000;
 /** The exit code by which a program says that trying again is of no use. */
@@ -17,6 +20,27 @@ export interface Program {
   readonly command: readonly string[];
   readonly wav: boolean;
   readonly timeoutMs: number;
+}
+
+/** Refuses a program that cannot be run now: every utterance would fail. A node that is not registered harms nobody. */
+export function demandProgram(file: string, path = ''): void {
+  const places = file.includes('/') ? [file] : path.split(delimiter).map((dir) => join(dir, file));
+  if (places.some(runnable)) return;
+  const known = places.find((place) => existsSync(place));
+  const why =
+    known === undefined
+      ? 'there is no such program'
+      : `it may not be executed; try: chmod +x ${known}`;
+  throw new CommandError(`cannot run ${file}: ${why}.`);
+}
+
+function runnable(place: string): boolean {
+  try {
+    accessSync(place, constants.X_OK);
+    return statSync(place).isFile();
+  } catch {
+    return false;
+  }
 }
 
 /** What the program learns of its utterance. */

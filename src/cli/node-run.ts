@@ -62,7 +62,10 @@ export async function runNode(
     const why = error === undefined ? '' : `  ${explain(error)}`;
     out(`${printable(job.job_id)}  ${mark}  ${Math.round(ms)} ms${why}`);
   });
+  let was = 'ready';
   node.on('state', ({ state, reason }) => {
+    if (state === was) return;
+    was = state;
     err(`The instance takes this node for ${state}: ${printable(reason)}`);
   });
   node.on('reconnecting', ({ delayMs, reason }) => {

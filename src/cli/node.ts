@@ -5,7 +5,7 @@
  */
 import { SERVER_FLAGS, UsageError, type Command, type Flags } from './args.ts';
 import { outcomeOf } from './node-output.ts';
-import { runProgram } from './node-program.ts';
+import { demandProgram, runProgram } from './node-program.ts';
 import { NODE_FLAGS, poolsOf, runNode } from './node-run.ts';
 import { runCommand } from './output.ts';
 
@@ -49,6 +49,7 @@ export function run(argv: readonly string[]): Promise<number> {
     if (command.length === 0) {
       throw new UsageError('No program: name it after `--`, as in: -- ./translate.sh');
     }
+    demandProgram(command[0] ?? '', process.env['PATH']);
     const program = { command, wav: values.wav, timeoutMs: values['timeout-ms'] };
     return runNode({
       url: values.url,

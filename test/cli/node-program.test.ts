@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { outcomeOf } from '../../src/cli/node-output.ts';
-import { inputOf, runProgram, type Program } from '../../src/cli/node-program.ts';
+import { demandProgram, inputOf, runProgram, type Program } from '../../src/cli/node-program.ts';
 import { JobError, type Job } from '../../src/sdk/node.ts';
 import { parseWav } from '../../src/sdk/wav.ts';
 import { until } from '../helpers/wait.ts';
@@ -46,6 +46,26 @@ async function failureOf(promise: Promise<unknown>): Promise<JobError> {
   if (!(error instanceof JobError)) throw new Error(`no JobError: ${String(error)}`);
   return error;
 }
+
+describe('the program itself', () => {
+  test('one that can be run is none to refuse, by its path or by its name', () => {
+    demandProgram('/bin/sh');
+    demandProgram('sh', process.env['PATH']);
+  });
+
+  test('one that is missing, may not be executed or is a folder is refused with the remedy', async () => {
+    const file = join(dir, 'plain.sh');
+    await writeFile(file, '#!/bin/sh\n', { mode: 0o644 });
+    expect(() => demandProgram('no-such-program', '/bin:/usr/bin')).toThrow(
+      'cannot run no-such-program: there is no such program.',
+    );
+    expect(() => demandProgram('/no/such')).toThrow(
+      'cannot run /no/such: there is no such program.',
+    );
+    expect(() => demandProgram(file)).toThrow(`try: chmod +x ${file}.`);
+    expect(() => demandProgram(dir)).toThrow(`cannot run ${dir}`);
+  });
+});
 
 describe('what a program printed', () => {
   test('nothing is empty, text is the transcript, an object is the output', async () => {

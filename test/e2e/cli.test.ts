@@ -121,3 +121,9 @@ test('node: without an instance it says so, and tries again until it is told to 
   child.kill('SIGTERM');
   expect(await within(ended, 'end')).toBe(0);
 });
+
+test('load: an instance that does not answer is said at once', async () => {
+  const { shown, ended } = dragoman('load', '--url', 'ws://127.0.0.1:1', '--sessions', '1');
+  expect(await within(ended, 'end')).toBe(1);
+  expect(shown.text).toContain('http://127.0.0.1:1 does not answer');
+});
