@@ -4,7 +4,7 @@
  * Thread: any. Owns: nothing. What finds nothing to strike (no connection, a process that is down) is counted as missed.
  */
 import { systemClock } from '../../src/platform/clock.ts';
-import { crashThreads } from '../helpers/debugger.ts';
+import { CRASH_ALL, CRASH_ONE } from '../helpers/thread-crash.ts';
 import { pause } from '../helpers/wait.ts';
 import type { Fault, FaultKind } from './faults.ts';
 import type { Program } from './program.ts';
@@ -74,23 +74,16 @@ const drain = (program: Program | undefined, f: Fault): boolean =>
   program?.end('SIGTERM', between(f.size, ...BACK_MS)) ?? false;
 
 async function crashThread(world: World, f: Fault): Promise<boolean> {
-  const { log } = world;
-  const address = log.debugger;
-  if (address === null || log.port === null || world.instance.frozen) return false;
+  const { log, instance } = world;
+  if (log.port === null || instance.frozen) return false;
   const before = log.count('thread.died');
-  const died = async (): Promise<void> => {
-    const until = systemClock.monoMs() + 5000;
-    while (log.count('thread.died') === before && log.debugger === address) {
-      if (systemClock.monoMs() > until) return;
-      await pause(20);
-    }
-  };
+  const until = systemClock.monoMs() + 5000;
   // Now and then all at once.
-  const which = f.how < 0.8 ? Math.floor(f.where * 64) : undefined;
-  try {
-    await crashThreads(address, died, which);
-  } catch {
+  instance.signal(f.how < 0.8 ? CRASH_ONE : CRASH_ALL);
+  while (log.count('thread.died') === before && log.port !== null) {
     // Killed or stopped meanwhile by another fault.
+    if (systemClock.monoMs() > until) break;
+    await pause(20);
   }
   return log.count('thread.died') > before;
 }

@@ -1,5 +1,5 @@
 /**
- * What the instance says of itself, life after life: where it listens, its debugger, its Redis, deaths of threads, errors.
+ * What the instance says of itself, life after life: where it listens, its Redis, deaths of threads, errors.
  *
  * Thread: any. Owns: the reading end of the log. Bounds: counts by event; `ERRORS_MAX` lines of errors.
  */
@@ -30,7 +30,6 @@ export class InstanceLog {
   readonly #tail: Tail<Line>;
   /** Where it listens; null while it does not. */
   port: number | null = null;
-  debugger: string | null = null;
   redisPid: number | null = null;
   redisSocket: string | null = null;
   readonly redisPids = new Set<number>();
@@ -52,8 +51,6 @@ export class InstanceLog {
 
   read(): void {
     for (const text of this.#tail.lines()) {
-      const address = /^Debugger listening on (ws:\S+)/.exec(text)?.[1];
-      if (address !== undefined) this.debugger = address;
       const line = text.startsWith('{') ? parsed(text) : undefined;
       if (line !== undefined) this.#line(line, text);
       else if (/Error|assert|FATAL/.test(text) && !text.includes('crashed by a test'))
@@ -92,6 +89,5 @@ export class InstanceLog {
   /** The process is gone. */
   ended(): void {
     this.port = null;
-    this.debugger = null;
   }
 }

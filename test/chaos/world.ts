@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import { systemClock } from '../../src/platform/clock.ts';
 import { startRedis, type TestRedis } from '../helpers/redis-server.ts';
+import { CRASHABLE } from '../helpers/thread-crash.ts';
 import { every } from '../helpers/ws-client.ts';
 import { pause } from '../helpers/wait.ts';
 import type { ClientOrder } from './client-process.ts';
@@ -103,7 +104,7 @@ export class World {
     const timing = Object.entries(TIMING).flatMap(([name, ms]) => [`--${name}`, String(ms)]);
     return [
       process.execPath,
-      '--inspect=127.0.0.1:0',
+      ...CRASHABLE,
       join(root, 'dist/main.js'),
       ...['--port', '0', '--data-dir', join(dir, 'data'), '--threads', '2'],
       ...['--resume-ms', String(resumeMs), '--log-level', 'info'],

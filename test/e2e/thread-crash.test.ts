@@ -5,7 +5,7 @@ const MANUAL = { endpointing: { mode: 'manual' } };
 
 let instance: Instance;
 beforeAll(async () => {
-  instance = await Instance.start({ inspect: true, args: ['--threads', '1'] });
+  instance = await Instance.start({ crashable: true, args: ['--threads', '1'] });
 });
 afterAll(() => instance.dispose());
 

@@ -5,7 +5,7 @@ import { until } from '../helpers/wait.ts';
 import { within } from '../helpers/ws-client.ts';
 
 async function start(...args: string[]): Promise<Instance> {
-  const instance = await Instance.start({ inspect: true, args: ['--threads', '1', ...args] });
+  const instance = await Instance.start({ crashable: true, args: ['--threads', '1', ...args] });
   onTestFinished(() => instance.dispose());
   return instance;
 }

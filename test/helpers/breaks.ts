@@ -81,7 +81,7 @@ export class Group implements World {
     const url = this.#proxy?.url ?? this.#external?.url;
     const redis = url === undefined ? [] : ['--redis-url', url];
     const args = [...ARGS, ...redis, ...(this.#break.args ?? [])];
-    this.#instance = await Instance.start({ dataDir: this.#dataDir, args, inspect: true });
+    this.#instance = await Instance.start({ dataDir: this.#dataDir, args, crashable: true });
   }
 
   /** Another life of the instance on the same Redis, and everyone is led there. */

@@ -15,8 +15,8 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
-import { crashThreads } from './debugger.ts';
 import { expectLedger } from './ledger.ts';
+import { CRASHABLE, CRASH_ALL } from './thread-crash.ts';
 import { tick, until } from './wait.ts';
 import { Peer, every, within, type Message } from './ws-client.ts';
 
@@ -28,8 +28,8 @@ export interface InstanceOptions {
   /** Default: a new one, removed by `dispose()`. */
   readonly dataDir?: string;
   readonly args?: readonly string[];
-  /** Opens its debugger, for `crashThread`. */
-  readonly inspect?: boolean;
+  /** For `crashThreads`. */
+  readonly crashable?: boolean;
 }
 
 /** What a test leaves queued must not hold up the end of its file. */
@@ -76,12 +76,12 @@ export class Instance {
   stderr = '';
   url = '';
 
-  private constructor(dataDir: string, args: readonly string[], inspect: boolean) {
+  private constructor(dataDir: string, args: readonly string[], crashable: boolean) {
     this.dataDir = dataDir;
-    const debug = inspect ? ['--inspect=127.0.0.1:0'] : [];
+    const hook = crashable ? CRASHABLE : [];
     const own = ['--port', '0', '--data-dir', dataDir, '--drain-ms', String(DRAIN_MS)];
     const argv = [join(root, 'dist/main.js'), ...own, ...args];
-    this.child = spawn(process.execPath, [...debug, ...argv], {
+    this.child = spawn(process.execPath, [...hook, ...argv], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.exited = new Promise((resolve) => {
@@ -98,7 +98,7 @@ export class Instance {
   /** Started, ready or not. */
   static launch(options: InstanceOptions = {}): Instance {
     const dir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'dg-instance-'));
-    return new Instance(dir, options.args ?? [], options.inspect ?? false);
+    return new Instance(dir, options.args ?? [], options.crashable ?? false);
   }
 
   static async start(options: InstanceOptions = {}): Promise<Instance> {
@@ -131,12 +131,12 @@ export class Instance {
     return within(this.exited, 'exit after SIGTERM', 15_000);
   }
 
-  /** An uncaught error in its actor threads, thrown through the debugger: what a bug does to them. */
+  /** An uncaught error in its actor threads: what a bug does to them. */
   async crashThreads(): Promise<void> {
-    const address = await soon(() => /ws:\/\/127\S+/.exec(this.stderr)?.[0], 'debugger');
     const deaths = () => this.logs.filter((line) => line.event === 'thread.died').length;
     const before = deaths();
-    await crashThreads(address, () => soon(() => deaths() > before, 'thread.died'));
+    this.child.kill(CRASH_ALL);
+    await soon(() => deaths() > before, 'thread.died');
   }
 
   /** kill -9; its Redis is orphaned. */
