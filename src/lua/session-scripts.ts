@@ -68,6 +68,7 @@ export const sessionResume = defineScript('session_resume', {
     'tokenHash',
     'newTokenHash',
     'resultSeq',
+    'attempt',
     'sessionTtlMs',
     'ledgerStates',
     'pendingMax',

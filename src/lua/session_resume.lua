@@ -4,7 +4,8 @@
   change nothing any more, and the token changes.
 
   The token shown last stays good until the next one has been shown: the answer with the next one
-  may never reach the client.
+  may never reach the client. So a resume that an instance carries out late, behind a later one of the
+  same client, may show a good token: its number tells.
 
   KEYS[1] session       hash
   KEYS[2] results       hash
@@ -12,15 +13,16 @@
   ARGV[2] tokenHash     of the token shown; empty: an instance takes up its own session again
   ARGV[3] newTokenHash
   ARGV[4] resultSeq     the last result the client has; empty: unknown
-  ARGV[5] sessionTtlMs  how long it waits for its client
-  ARGV[6] ledgerStates  the end states, with spaces between
-  ARGV[7] pendingMax    utterances without a result that are named
+  ARGV[5] attempt       the number of this resume; empty: the client does not count
+  ARGV[6] sessionTtlMs  how long it waits for its client
+  ARGV[7] ledgerStates  the end states, with spaces between
+  ARGV[8] pendingMax    utterances without a result that are named
 
   Returns {status, ...}
     resumed       epoch audioOffset nextUtterance turnId order config results pending ledger
                   (results: utterance, seq, packed, …; pending: utterances; ledger: counts)
     unknown
-    refused       wrong token
+    refused       wrong token, or behind a later resume
     fenced        no token, and another owner has it: nothing was touched
     results_gone  oldest
 ]]
@@ -30,19 +32,20 @@ local owner = ARGV[1]
 local tokenHash = ARGV[2]
 local newTokenHash = ARGV[3]
 local resultSeq = tonumber(ARGV[4])
-local sessionTtlMs = ARGV[5]
-local ledgerStates = ARGV[6]
-local pendingMax = tonumber(ARGV[7])
+local attempt = tonumber(ARGV[5])
+local sessionTtlMs = ARGV[6]
+local ledgerStates = ARGV[7]
+local pendingMax = tonumber(ARGV[8])
 
 local v = redis.call('HMGET', sessionKey, 'epoch', 'token', 'formerToken', 'audioOffset',
   'nextUtterance', 'turnId', 'order', 'config', 'doneBelow', 'goneSeq', 'firstSeq', 'nextSeq',
-  'owner')
+  'owner', 'attempt')
 if not v[1] then return { 'unknown' } end
 local s = {
   epoch = tonumber(v[1]), token = v[2], formerToken = v[3], audioOffset = v[4],
   nextUtterance = tonumber(v[5]), turnId = v[6], order = v[7], config = v[8],
   doneBelow = tonumber(v[9]), goneSeq = tonumber(v[10]), firstSeq = tonumber(v[11]),
-  nextSeq = tonumber(v[12]), owner = v[13],
+  nextSeq = tonumber(v[12]), owner = v[13], attempt = tonumber(v[14] or ''),
 }
 local strict = s.order == 'strict'
 --@include lib_results
@@ -51,6 +54,7 @@ if tokenHash == '' and owner ~= s.owner then return { 'fenced' } end
 if tokenHash ~= '' and tokenHash ~= s.token and tokenHash ~= s.formerToken then
   return { 'refused' }
 end
+if attempt and s.attempt and attempt <= s.attempt then return { 'refused' } end
 if resultSeq and resultSeq < s.goneSeq then return { 'results_gone', s.goneSeq + 1 } end
 
 -- What is kept, and what is still to come. Both are bounded: results that are not acknowledged by
@@ -78,6 +82,7 @@ for i = 1, #states do ledger[i] = ledger[i] or '0' end
 redis.call('HSET', sessionKey, 'epoch', s.epoch + 1, 'owner', owner)
 if tokenHash ~= '' then
   redis.call('HSET', sessionKey, 'token', newTokenHash, 'formerToken', tokenHash)
+  if attempt then redis.call('HSET', sessionKey, 'attempt', attempt) end
 end
 redis.call('PEXPIRE', sessionKey, sessionTtlMs)
 redis.call('PEXPIRE', resultsKey, sessionTtlMs)

@@ -77,6 +77,9 @@ export const CLIENT_TO_SCHEDULER = {
     session_id: text('From `ready`.', 64),
     resume_token: text('From `ready` or the last `resumed`.', 128),
     result_seq: int('Last result the client has, −1 for none.', -1),
+    attempt: opt(
+      int('Rises with each resume of a client: one that arrives behind a later one is refused.'),
+    ),
   }),
   stop: message('stop', 'No more audio; what is due is delivered, then `stopped` and close.', {
     offset: opt(int('Where the audio ends; audio lost in a failure here comes again before.')),

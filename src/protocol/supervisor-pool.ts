@@ -38,6 +38,7 @@ export type SupervisorToPool =
       readonly session: SessionId;
       readonly token: string;
       readonly resultSeq: number;
+      readonly attempt: number | undefined;
     }
   /** A thread was restarted: take up a session again. `conn` null: its client is away. */
   | {

@@ -61,6 +61,7 @@ function resume(a: SessionResume, sessionTtlMs: number) {
     tokenHash: a.tokenHash ?? '',
     newTokenHash: a.newTokenHash,
     resultSeq: a.resultSeq ?? '',
+    attempt: a.attempt ?? '',
     sessionTtlMs,
     ledgerStates: END_STATES.join(' '),
     pendingMax: PENDING_MAX,

@@ -52,6 +52,11 @@ export interface SessionResume {
   readonly newTokenHash: string;
   /** Last result the client has; −1 none; null: unknown, send all that is kept. */
   readonly resultSeq: number | null;
+  /**
+   * Rises with each resume of one client: what an instance that stood still does late does not undo
+   * a later one. Undefined: the client does not count.
+   */
+  readonly attempt?: number | undefined;
 }
 export type SessionResumeReply =
   | {

@@ -155,18 +155,10 @@ export class ClientCore {
 
   #opened(now: number): void {
     this.link.opened(now);
-    if (this.sessionId === null) this.#send(this.#start, now);
-    else {
-      this.#send(
-        {
-          type: 'resume',
-          session_id: this.sessionId,
-          resume_token: this.#resumeToken,
-          result_seq: this.results.received,
-        },
-        now,
-      );
-    }
+    if (this.sessionId === null) return this.#send(this.#start, now);
+    const at = { session_id: this.sessionId, resume_token: this.#resumeToken };
+    const has = { result_seq: this.results.received, attempt: this.link.conn ?? 0 };
+    this.#send({ type: 'resume', ...at, ...has }, now);
   }
 
   #verdict(verdict: LinkVerdict, now: number): void {

@@ -133,6 +133,21 @@ export function sessionConformance(make: MakeHarness): void {
       expect(await shown('h1', 'hx')).toBe('refused');
     });
 
+    // Was given the session: the client, at work with the later one, was told `fenced`.
+    test('a resume that comes late, behind a later one of the same client, is refused', async () => {
+      const b = await opened();
+      const shown = (tokenHash: string, newTokenHash: string, attempt?: number) =>
+        resume(b, { tokenHash, newTokenHash, attempt }).then(({ status }) => status);
+      expect(await shown('h1', 'h2', 2)).toBe('resumed');
+      expect(await shown('h1', 'hx', 1)).toBe('refused');
+      expect(await shown('h1', 'hx', 2)).toBe('refused');
+      // The later one is none the worse, nor is one that repeats it, or that does not count.
+      expect(await shown('h2', 'h3', 3)).toBe('resumed');
+      expect(await shown('h2', 'h4', 4)).toBe('resumed');
+      expect(await shown('h2', 'h5')).toBe('resumed');
+      expect(await shown('h5', 'hx', 4)).toBe('refused');
+    });
+
     test('an instance takes up its own session without a token, and keeps it', async () => {
       const b = await opened();
       const own = await resume(b, { tokenHash: null, newTokenHash: 'ignored', owner: I1 });

@@ -307,7 +307,9 @@ class Lockstep {
         const tokenHash = pickOf(['h0', 'h1', 'h2', null], more);
         const newTokenHash = pickOf(['h1', 'h2'], pick);
         const resultSeq = pickOf([null, -1, pick], who);
-        return r.sessionResume({ session: id, owner, tokenHash, newTokenHash, resultSeq });
+        const attempt = tokenHash === null ? undefined : pickOf([undefined, 1, 2, 3], pick);
+        const shown = { tokenHash, newTokenHash, resultSeq, attempt };
+        return r.sessionResume({ session: id, owner, ...shown });
       },
       (r) => {
         const record = (utterance: number, state: EndState) => ({ session: id, utterance, state });

@@ -117,6 +117,7 @@ describe('client', () => {
       session_id: READY['session_id'],
       resume_token: 'token-1',
       result_seq: 0,
+      attempt: 2,
     });
     second.send({
       type: 'resumed',

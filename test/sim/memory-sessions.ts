@@ -49,6 +49,7 @@ export class ModelSessions {
       epoch: a.epoch,
       token: a.tokenHash,
       formerToken: '',
+      attempt: undefined,
       nextUtterance: a.nextUtterance,
       audioOffset: a.audioOffset,
       turnId: 0,
@@ -107,6 +108,8 @@ export class ModelSessions {
     if (a.tokenHash !== null && a.tokenHash !== token && a.tokenHash !== formerToken) {
       return { status: 'refused' };
     }
+    const { attempt = Infinity } = a;
+    if (attempt <= (session.attempt ?? -1)) return { status: 'refused' };
     if (a.resultSeq !== null && a.resultSeq < session.goneSeq) {
       return { status: 'results_gone', oldest: session.goneSeq + 1 };
     }
@@ -115,6 +118,7 @@ export class ModelSessions {
     if (a.tokenHash !== null) {
       session.token = a.newTokenHash;
       session.formerToken = a.tokenHash;
+      session.attempt = a.attempt ?? session.attempt;
     }
     session.expiresAt = this.#expiry();
     const pending: number[] = [];

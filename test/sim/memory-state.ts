@@ -112,6 +112,8 @@ export interface ModelSession {
   epoch: number;
   token: string;
   formerToken: string;
+  /** Of the last resume that told it. */
+  attempt: number | undefined;
   nextUtterance: number;
   audioOffset: number;
   turnId: number;

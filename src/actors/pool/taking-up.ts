@@ -64,6 +64,7 @@ export class TakingUp {
       tokenHash: hash(m.token),
       newTokenHash: tokenHash,
       resultSeq: m.resultSeq,
+      attempt: m.attempt,
     };
     this.#takeOver(args, (o, at) => {
       if (!o.ok) return this.#refuse(take, o.error);

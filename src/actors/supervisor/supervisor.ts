@@ -122,6 +122,7 @@ export class Supervisor implements GatewayEvents {
       session,
       token: resume.resume_token,
       resultSeq: resume.result_seq,
+      attempt: resume.attempt,
     });
   }
 

@@ -325,7 +325,8 @@ export class HostRig {
   }
 
   resume(conn: number, token: string, resultSeq = -1): void {
-    this.handle({ type: 'session.resume', conn, session: SESSION, token, resultSeq });
+    const shown = { token, resultSeq, attempt: undefined };
+    this.handle({ type: 'session.resume', conn, session: SESSION, ...shown });
   }
 
   /** The node's result of an utterance. */
