@@ -11,12 +11,20 @@ import { assert } from '../domain/assert.ts';
 
 export type Arg = string | number | boolean | Uint8Array;
 
-export interface Script<K extends string, A extends string, I extends string, R> {
+export interface Script<
+  K extends string,
+  A extends string,
+  I extends string,
+  R,
+  IK extends string = never,
+> {
   readonly name: string;
   readonly keys: readonly K[];
   readonly args: readonly A[];
   /** Arguments that repeat after `args`, once per item of a list. */
   readonly item: readonly I[];
+  /** Keys that repeat likewise. Those of one item share a tag; in a cluster all of a call must. */
+  readonly itemKeys: readonly IK[];
   /** The reply holds bytes: it must not be read as UTF-8. */
   readonly bytes: boolean;
   readonly source: string;
@@ -52,20 +60,22 @@ export function defineScript<
   const A extends string,
   const I extends string,
   R,
+  const IK extends string = never,
 >(
   name: string,
   spec: {
     readonly keys: readonly K[];
     readonly args: readonly A[];
     readonly item?: readonly I[];
+    readonly itemKeys?: readonly IK[];
     readonly bytes?: boolean;
     readonly decode: (reply: unknown) => R;
   },
-): Script<K, A, I, R> {
+): Script<K, A, I, R, IK> {
   const source = expand(readLua(name));
   const sha = createHash('sha1').update(source).digest('hex');
-  const { keys, args, item = [], bytes = false, decode } = spec;
-  return { name, keys, args, item, bytes, source, sha, decode };
+  const { keys, args, item = [], itemKeys = [], bytes = false, decode } = spec;
+  return { name, keys, args, item, itemKeys, bytes, source, sha, decode };
 }
 
 function argument(value: Arg): string | Buffer {
@@ -81,16 +91,24 @@ function argument(value: Arg): string | Buffer {
 }
 
 /** Binds a script to its keys and arguments. */
-export function call<K extends string, A extends string, I extends string, R>(
-  script: Script<K, A, I, R>,
+export function call<
+  K extends string,
+  A extends string,
+  I extends string,
+  R,
+  IK extends string = never,
+>(
+  script: Script<K, A, I, R, IK>,
   keys: Readonly<Record<K, string>>,
   args: Readonly<Record<A, Arg>>,
-  items: readonly Readonly<Record<I, Arg>>[] = [],
+  items: readonly Readonly<Record<I, Arg> & Record<IK, string>>[] = [],
 ): ScriptCall<R> {
+  const names = script.keys.map((name) => keys[name]);
   const argv: (string | Buffer)[] = [];
   for (const name of script.args) argv.push(argument(args[name]));
   for (const item of items) {
+    for (const name of script.itemKeys) names.push(item[name]);
     for (const name of script.item) argv.push(argument(item[name]));
   }
-  return { script, keys: script.keys.map((name) => keys[name]), argv };
+  return { script, keys: names, argv };
 }

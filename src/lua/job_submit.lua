@@ -55,8 +55,7 @@ local function known(spec, job)
 end
 
 local function submit(spec)
-  local job = loadJob(spec.id)
-  if job then return known(spec, job) end
+  if redis.call('EXISTS', jobKey(spec.id)) == 1 then return known(spec, loadJob(spec.id)) end
   local hasAudio = spec.audio == '1'
   if hasAudio and redis.call('EXISTS', audioKey(spec.id, spec.first, spec.last)) == 0 then
     return { 'audio_missing' }

@@ -6,6 +6,9 @@
 ]]
 -- Weight of the newest latency: about the last ten jobs are remembered.
 local LATENCY_WEIGHT = 0.2
+-- A smaller change of the latency is none, and most jobs change nothing then: selection calls
+-- latencies equal that differ by a fifth.
+local LATENCY_STEP = 0.05
 
 local function isSick(health)
   local _, failures = string.gsub(health, 'x', '')
@@ -36,15 +39,18 @@ local function nodeSucceeded(node, member, ms)
     node.probe = ''
     redis.call('HSET', nodeKey(node.id), 'state', 'ready', 'probe', '', 'told', 'ready')
   end
-  node.health = string.sub('o' .. node.health, 1, healthWindow)
+  local health = string.sub('o' .. node.health, 1, healthWindow)
+  local latency = node.latency
   if ms >= 0 then
-    if node.latency > 0 then
-      node.latency = node.latency + (ms - node.latency) * LATENCY_WEIGHT
-    else
-      node.latency = ms
-    end
+    latency = latency > 0 and latency + (ms - latency) * LATENCY_WEIGHT or ms
+    latency = tonumber(string.format('%.1f', latency))
   end
-  redis.call('HSET', nodeKey(node.id), 'health', node.health,
-    'latency', string.format('%.1f', node.latency))
+  local moved = math.abs(latency - node.latency) > node.latency * LATENCY_STEP
+  if moved or health ~= node.health then
+    node.health = health
+    node.latency = latency
+    redis.call('HSET', nodeKey(node.id), 'health', health,
+      'latency', string.format('%.1f', latency))
+  end
   return back
 end

@@ -2,7 +2,7 @@
   lib_job — a job's record and its attempts.
 
   Needs: lib_keys. Gives: isLive, memberOf, attemptText, loadJob, liveAttempts, saveAttempt,
-  loseAttempt, dequeue.
+  loseAttempt, anyWaiting, dequeue.
   An attempt is one field `a<n>`: state, node, instance, time of the hand-over, and whether the node
   may still be running it although it was given up (`1`). Whether it holds a slot is told only by
   the node's set of jobs.
@@ -83,6 +83,9 @@ local function loseAttempt(job, n, loss)
     saveAttempt(job, n)
   end
 end
+
+-- Whether jobs may be waiting; nil: this call has not looked yet.
+local anyWaiting
 
 -- Takes the job out of its pool's queue. `waiting` names the pools whose queue is not empty, by the
 -- tag of their first job.

@@ -1,8 +1,8 @@
 --[[
   lib_results — a session's results: utterance → packed result; empty once acknowledged or
-  forgotten, until every utterance before it is (`doneBelow`).
+  forgotten, until every utterance before it is (`doneBelow`, whose own entry is never empty).
 
-  Needs: sessionKey, resultsKey, strict. Gives: utteranceOf, isKept, forget, advanceDone.
+  Needs: sessionKey, resultsKey, strict. Gives: utteranceOf, isKept, forget, pastDone.
   With strict order the seq is the utterance's number; else the session's field `seq:<n>` tells whose
   it is. The bytes are stored as they came: putting anything to them would copy them once more.
 ]]
@@ -21,12 +21,12 @@ local function forget(utterance, seq)
   if not strict then redis.call('HDEL', sessionKey, 'seq:' .. string.format('%d', seq)) end
 end
 
--- Moves `doneBelow` over the utterances that have had their result and need no entry any more.
-local function advanceDone(doneBelow)
-  local from = doneBelow
+-- `doneBelow`, moved over the utterances that have had their result and need no entry any more. The
+-- caller writes it.
+local function pastDone(doneBelow)
   while redis.call('HGET', resultsKey, doneBelow) == '' do
     redis.call('HDEL', resultsKey, doneBelow)
     doneBelow = doneBelow + 1
   end
-  if doneBelow > from then redis.call('HSET', sessionKey, 'doneBelow', doneBelow) end
+  return doneBelow
 end

@@ -1,35 +1,53 @@
 #!lua flags=allow-oom
 --[[
-  result_ack — the client has every result up to a seq: they may be forgotten.
+  result_ack — clients have every result up to a seq: they may be forgotten.
 
-  KEYS[1] session    hash
-  KEYS[2] results    hash
-  ARGV[1] resultSeq
+  KEYS[1…] per session: session results
+  ARGV[1…] per session: resultSeq
 
-  Returns {status, ...}
+  Returns a list, for each session {status, ...}
     ok
     unknown
 ]]
-local sessionKey = KEYS[1]
-local resultsKey = KEYS[2]
-local resultSeq = tonumber(ARGV[1])
-
-local v = redis.call('HMGET', sessionKey, 'order', 'doneBelow', 'nextSeq', 'kept', 'firstSeq')
-if not v[1] then return { 'unknown' } end
-local strict = v[1] == 'strict'
-local doneBelow = tonumber(v[2])
-local last = math.min(resultSeq, tonumber(v[3]) - 1)
-local kept = tonumber(v[4])
-local firstSeq = tonumber(v[5])
+local FIRST_ITEM = 1
+local ITEM = 1
+local sessionKey
+local resultsKey
+local strict
 --@include lib_results
 
-for seq = strict and doneBelow or firstSeq, last do
-  local utterance = utteranceOf(seq)
-  if isKept(utterance) then
-    forget(utterance, seq)
-    kept = kept - 1
+local function ack(resultSeq)
+  local v = redis.call('HMGET', sessionKey, 'order', 'doneBelow', 'nextSeq', 'kept', 'firstSeq')
+  if not v[1] then return { 'unknown' } end
+  strict = v[1] == 'strict'
+  local doneBelow = tonumber(v[2])
+  local last = math.min(resultSeq, tonumber(v[3]) - 1)
+  local kept = tonumber(v[4])
+  local firstSeq = tonumber(v[5])
+  local from = strict and doneBelow or firstSeq
+  if from > last then return { 'ok' } end
+  for seq = from, last do
+    local utterance = utteranceOf(seq)
+    if strict and utterance == doneBelow then
+      -- The next one in order, as nearly always: it needs no mark that it was there.
+      if redis.call('HDEL', resultsKey, utterance) == 1 then
+        kept = kept - 1
+        doneBelow = doneBelow + 1
+      end
+    elseif isKept(utterance) then
+      forget(utterance, seq)
+      kept = kept - 1
+    end
   end
+  redis.call('HSET', sessionKey, 'kept', kept, 'firstSeq', math.max(firstSeq, last + 1),
+    'doneBelow', pastDone(doneBelow))
+  return { 'ok' }
 end
-redis.call('HSET', sessionKey, 'kept', kept, 'firstSeq', math.max(firstSeq, last + 1))
-advanceDone(doneBelow)
-return { 'ok' }
+
+local replies = {}
+for i = 1, #KEYS / 2 do
+  sessionKey = KEYS[2 * i - 1]
+  resultsKey = KEYS[2 * i]
+  replies[i] = ack(tonumber(ARGV[FIRST_ITEM + (i - 1) * ITEM]))
+end
+return replies

@@ -25,16 +25,23 @@ export const sessionOpen = defineScript('session_open', {
   decode: (reply) => ({ status: status(reply, ['opened', 'exists'])[0] }),
 });
 
+const ownedReplies = (reply: unknown) =>
+  list(reply).map((item) => ({ status: status(item, ['ok', 'fenced', 'unknown'])[0] }));
+
 export const sessionAdvance = defineScript('session_advance', {
-  keys: ['session'],
-  args: ['epoch', 'nextUtterance', 'audioOffset', 'turnId', 'sessionTtlMs'],
-  decode: (reply) => ({ status: status(reply, ['ok', 'fenced', 'unknown'])[0] }),
+  keys: [],
+  itemKeys: ['session'],
+  args: ['sessionTtlMs'],
+  item: ['epoch', 'nextUtterance', 'audioOffset', 'turnId'],
+  decode: ownedReplies,
 });
 
 export const sessionTouch = defineScript('session_touch', {
-  keys: ['session', 'results'],
-  args: ['epoch', 'sessionTtlMs'],
-  decode: (reply) => ({ status: status(reply, ['ok', 'fenced', 'unknown'])[0] }),
+  keys: [],
+  itemKeys: ['session', 'results'],
+  args: ['sessionTtlMs'],
+  item: ['epoch'],
+  decode: ownedReplies,
 });
 
 export const sessionClose = defineScript('session_close', {
@@ -100,17 +107,23 @@ export const sessionResume = defineScript('session_resume', {
   },
 });
 
+function appended(reply: unknown) {
+  const [word, rest] = status(reply, ['appended', 'exists', 'no_session']);
+  return word === 'appended' ? { status: word, seq: int(rest[0]) } : { status: word };
+}
+
 export const resultAppend = defineScript('result_append', {
-  keys: ['session', 'results'],
-  args: ['utterance', 'state', 'packed', 'keptMax', 'sessionTtlMs'],
-  decode(reply) {
-    const [word, rest] = status(reply, ['appended', 'exists', 'no_session']);
-    return word === 'appended' ? { status: word, seq: int(rest[0]) } : { status: word };
-  },
+  keys: [],
+  itemKeys: ['session', 'results'],
+  args: ['keptMax', 'sessionTtlMs'],
+  item: ['utterance', 'state', 'packed'],
+  decode: (reply) => list(reply).map(appended),
 });
 
 export const resultAck = defineScript('result_ack', {
-  keys: ['session', 'results'],
-  args: ['resultSeq'],
-  decode: (reply) => ({ status: status(reply, ['ok', 'unknown'])[0] }),
+  keys: [],
+  itemKeys: ['session', 'results'],
+  args: [],
+  item: ['resultSeq'],
+  decode: (reply) => list(reply).map((item) => ({ status: status(item, ['ok', 'unknown'])[0] })),
 });

@@ -1,33 +1,35 @@
 #!lua flags=allow-oom
 --[[
-  session_advance — what is durable has moved on: the next utterance and the audio offset. The
-  cursor never goes back.
+  session_advance — what is durable has moved on: the next utterance and the audio offset of
+  sessions. The cursor never goes back.
 
-  KEYS[1] session        hash
-  ARGV[1] epoch
-  ARGV[2] nextUtterance
-  ARGV[3] audioOffset
-  ARGV[4] turnId
-  ARGV[5] sessionTtlMs   how long it waits for its client
+  KEYS[1…] per session: session
+  ARGV[1] sessionTtlMs  how long each waits for its client
+  ARGV[2…] per session: epoch nextUtterance audioOffset turnId
 
-  Returns {status, ...}
+  Returns a list, for each session {status, ...}
     ok
     fenced   a newer owner has it
     unknown
 ]]
-local sessionKey = KEYS[1]
-local epoch = tonumber(ARGV[1])
-local nextUtterance = tonumber(ARGV[2])
-local audioOffset = tonumber(ARGV[3])
-local turnId = tonumber(ARGV[4])
-local sessionTtlMs = ARGV[5]
+local sessionTtlMs = ARGV[1]
+local FIRST_ITEM = 2
+local ITEM = 4
 
-local v = redis.call('HMGET', sessionKey, 'epoch', 'nextUtterance', 'audioOffset', 'turnId')
-if not v[1] then return { 'unknown' } end
-if tonumber(v[1]) > epoch then return { 'fenced' } end
--- A higher epoch than the stored one: Redis has lost its last second. The caller's is right.
-redis.call('HSET', sessionKey, 'epoch', epoch,
-  'nextUtterance', math.max(tonumber(v[2]), nextUtterance),
-  'audioOffset', math.max(tonumber(v[3]), audioOffset), 'turnId', math.max(tonumber(v[4]), turnId))
-redis.call('PEXPIRE', sessionKey, sessionTtlMs)
-return { 'ok' }
+local function advance(sessionKey, at)
+  local v = redis.call('HMGET', sessionKey, 'epoch', 'nextUtterance', 'audioOffset', 'turnId')
+  if not v[1] then return { 'unknown' } end
+  local epoch = tonumber(ARGV[at])
+  if tonumber(v[1]) > epoch then return { 'fenced' } end
+  -- A higher epoch than the stored one: Redis has lost its last second. The caller's is right.
+  redis.call('HSET', sessionKey, 'epoch', epoch,
+    'nextUtterance', math.max(tonumber(v[2]), tonumber(ARGV[at + 1])),
+    'audioOffset', math.max(tonumber(v[3]), tonumber(ARGV[at + 2])),
+    'turnId', math.max(tonumber(v[4]), tonumber(ARGV[at + 3])))
+  redis.call('PEXPIRE', sessionKey, sessionTtlMs)
+  return { 'ok' }
+end
+
+local replies = {}
+for i = 1, #KEYS do replies[i] = advance(KEYS[i], FIRST_ITEM + (i - 1) * ITEM) end
+return replies

@@ -1,25 +1,32 @@
 #!lua flags=allow-oom
 --[[
-  session_touch — an open session waits for its client anew, with its results.
+  session_touch — open sessions wait for their clients anew, with their results.
 
-  KEYS[1] session       hash
-  KEYS[2] results       hash
-  ARGV[1] epoch
-  ARGV[2] sessionTtlMs  how long it waits for its client
+  KEYS[1…] per session: session results
+  ARGV[1] sessionTtlMs  how long each waits for its client
+  ARGV[2…] per session: epoch
 
-  Returns {status, ...}
+  Returns a list, for each session {status, ...}
     ok
     fenced   a newer owner has it
     unknown
 ]]
-local sessionKey = KEYS[1]
-local resultsKey = KEYS[2]
-local epoch = tonumber(ARGV[1])
-local sessionTtlMs = ARGV[2]
+local sessionTtlMs = ARGV[1]
+local FIRST_ITEM = 2
+local ITEM = 1
 
-local stored = redis.call('HGET', sessionKey, 'epoch')
-if not stored then return { 'unknown' } end
-if tonumber(stored) > epoch then return { 'fenced' } end
-redis.call('PEXPIRE', sessionKey, sessionTtlMs)
-redis.call('PEXPIRE', resultsKey, sessionTtlMs)
-return { 'ok' }
+local function touch(sessionKey, resultsKey, epoch)
+  local stored = redis.call('HGET', sessionKey, 'epoch')
+  if not stored then return { 'unknown' } end
+  if tonumber(stored) > epoch then return { 'fenced' } end
+  redis.call('PEXPIRE', sessionKey, sessionTtlMs)
+  redis.call('PEXPIRE', resultsKey, sessionTtlMs)
+  return { 'ok' }
+end
+
+local replies = {}
+for i = 1, #KEYS / 2 do
+  local epoch = tonumber(ARGV[FIRST_ITEM + (i - 1) * ITEM])
+  replies[i] = touch(KEYS[2 * i - 1], KEYS[2 * i], epoch)
+end
+return replies

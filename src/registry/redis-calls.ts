@@ -77,11 +77,25 @@ export class RedisCalls {
     return this.#timed(what, async () => {
       const replies = await this.#byTag(
         calls,
-        (call) => call.keys[0] ?? '',
+        (call) => tagOf(call.keys[0] ?? ''),
         (group) => this.#evaluate(group),
       );
       return replies.map((reply, i) => calls[i]!.script.decode(reply));
     });
+  }
+
+  /**
+   * One call for all items; in a cluster one for those of each tag. Replies in the order of the items; one that fails
+   * rejects the whole.
+   */
+  async runEach<T, R>(
+    items: readonly T[],
+    tag: (item: T) => string,
+    callOf: (items: readonly T[]) => ScriptCall<readonly R[]>,
+  ): Promise<readonly R[]> {
+    if (items.length === 0) return [];
+    const send = async (group: readonly T[]): Promise<readonly R[]> => this.run(callOf(group));
+    return this.#byTag(items, tag, send);
   }
 
   /** Commands, then a script call, in one round trip; all of one tag. The commands' replies go. */
@@ -104,7 +118,7 @@ export class RedisCalls {
     return this.#timed(what, () =>
       this.#byTag(
         commands,
-        (command) => String(command.argv[0]),
+        (command) => tagOf(String(command.argv[0])),
         async (group) => {
           const sent = await this.#send(group, false);
           return sent.map(({ error, value }) => {
@@ -135,25 +149,25 @@ export class RedisCalls {
   }
 
   /** In a cluster a pipeline may only hold keys of one slot: one pipeline per tag then. */
-  async #byTag<T>(
+  async #byTag<T, R>(
     items: readonly T[],
-    keyOf: (item: T) => string,
-    send: (group: readonly T[]) => Promise<readonly unknown[]>,
-  ): Promise<readonly unknown[]> {
+    tagOfItem: (item: T) => string,
+    send: (group: readonly T[]) => Promise<readonly R[]>,
+  ): Promise<readonly R[]> {
     if (items.length === 0) return [];
     if (!(this.#redis instanceof Cluster)) return send(items);
     const groups = new Map<string, number[]>();
     items.forEach((item, i) => {
-      const tag = tagOf(keyOf(item));
+      const tag = tagOfItem(item);
       const group = groups.get(tag);
       if (group === undefined) groups.set(tag, [i]);
       else group.push(i);
     });
-    const replies: unknown[] = [];
+    const replies: R[] = [];
     await Promise.all(
       [...groups.values()].map(async (indexes) => {
         const group = await send(indexes.map((i) => items[i] as T));
-        indexes.forEach((at, i) => (replies[at] = group[i]));
+        indexes.forEach((at, i) => (replies[at] = group[i] as R));
       }),
     );
     return replies;

@@ -11,13 +11,7 @@ import { resultsKey, sessionKey } from '../lua/keys.ts';
 import * as scripts from '../lua/session-scripts.ts';
 import { PENDING_MAX } from './limits.ts';
 import type { RedisCalls } from './redis-calls.ts';
-import type {
-  Registry,
-  RegistryTiming,
-  ResultRecord,
-  SessionOpen,
-  SessionResume,
-} from './registry.ts';
+import type { Registry, RegistryTiming, SessionOpen, SessionResume } from './registry.ts';
 
 export type SessionOps = Pick<
   Registry,
@@ -32,6 +26,12 @@ export type SessionOps = Pick<
 
 function keysOf(session: SessionId): { session: string; results: string } {
   return { session: sessionKey(session), results: resultsKey(session) };
+}
+
+const ofSession = ({ session }: { session: SessionId }): string => session;
+
+function withKeys<T extends { readonly session: SessionId }>(item: T) {
+  return { ...item, ...keysOf(item.session) };
 }
 
 function open(a: SessionOpen, sessionTtlMs: number) {
@@ -68,26 +68,14 @@ function resume(a: SessionResume, sessionTtlMs: number) {
   });
 }
 
-function append(a: ResultRecord, { resultsUnackedMax, sessionTtlMs }: RegistryTiming) {
-  const { session, utterance, state, packed } = a;
-  const args = { utterance, state, packed, keptMax: resultsUnackedMax, sessionTtlMs };
-  return call(scripts.resultAppend, keysOf(session), args);
-}
-
 export function sessionOps(calls: RedisCalls, timing: RegistryTiming): SessionOps {
-  const { sessionTtlMs } = timing;
+  const { sessionTtlMs, resultsUnackedMax } = timing;
   return {
     sessionOpen: (a) => calls.run(open(a, sessionTtlMs)),
 
     sessionAdvance: (list) =>
-      calls.runAll(
-        list.map(({ session, epoch, nextUtterance, audioOffset, turnId }) =>
-          call(
-            scripts.sessionAdvance,
-            { session: sessionKey(session) },
-            { epoch, nextUtterance, audioOffset, turnId, sessionTtlMs },
-          ),
-        ),
+      calls.runEach(list, ofSession, (some) =>
+        call(scripts.sessionAdvance, {}, { sessionTtlMs }, some.map(withKeys)),
       ),
 
     async sessionResume(a) {
@@ -97,10 +85,8 @@ export function sessionOps(calls: RedisCalls, timing: RegistryTiming): SessionOp
     },
 
     sessionTouch: (list) =>
-      calls.runAll(
-        list.map(({ session, epoch }) =>
-          call(scripts.sessionTouch, keysOf(session), { epoch, sessionTtlMs }),
-        ),
+      calls.runEach(list, ofSession, (some) =>
+        call(scripts.sessionTouch, {}, { sessionTtlMs }, some.map(withKeys)),
       ),
 
     sessionClose: ({ session, epoch }) =>
@@ -109,14 +95,19 @@ export function sessionOps(calls: RedisCalls, timing: RegistryTiming): SessionOp
     async resultAppend({ items }) {
       // Empty stands for a result that is kept no longer.
       for (const { packed } of items) assert(packed.length > 0, 'an empty result');
-      return calls.runAll(items.map((item) => append(item, timing)));
+      return calls.runEach(items, ofSession, (some) =>
+        call(
+          scripts.resultAppend,
+          {},
+          { keptMax: resultsUnackedMax, sessionTtlMs },
+          some.map(withKeys),
+        ),
+      );
     },
 
     async resultAck(list) {
-      await calls.runAll(
-        list.map(({ session, resultSeq }) =>
-          call(scripts.resultAck, keysOf(session), { resultSeq }),
-        ),
+      await calls.runEach(list, ofSession, (some) =>
+        call(scripts.resultAck, {}, {}, some.map(withKeys)),
       );
     },
   };

@@ -8,6 +8,7 @@ import {
   firstItem,
   headerNames,
   headerStatuses,
+  itemKeyNames,
   itemNames,
   luaNames,
   luaText,
@@ -43,6 +44,7 @@ describe.each(scripts)('%s', (name) => {
 
   test('header, declaration and body name the same keys and arguments in the same order', () => {
     expect(headerNames(header, 'KEYS')).toEqual(script?.keys);
+    expect(itemKeyNames(header)).toEqual(script?.itemKeys);
     expect(headerNames(header, 'ARGV')).toEqual(script?.args);
     const names = argumentNames(body);
     expect(names.slice(0, script?.args.length)).toEqual(script?.args);
@@ -87,8 +89,8 @@ describe.each([...scripts, ...libs])('keys of %s', (name) => {
       expect(command).toMatch(/^'[A-Z]+', \w+Key\b/);
       if (command.startsWith("'DEL'")) expect(command).toMatch(/^'DEL'(, \w+Key(\([^()]*\))?)+\)/);
     }
-    for (const made of matches(body, /^\s*local \w+Key = (.*)$/gm)) {
-      expect(made).toMatch(/^(KEYS\[\d\]|cell \.\. ':[a-z]+')$/);
+    for (const made of matches(body, /^\s*(?:local )?\w+Key = (.*)$/gm)) {
+      expect(made).toMatch(/^(KEYS\[(\d|2 \* i( - 1)?)\]|cell \.\. ':[a-z]+')$/);
     }
     const functions = [...body.matchAll(/function (\w+Key)\([^)]*\)\n(.*)\n/g)];
     for (const [, , line] of functions)

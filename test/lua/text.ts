@@ -44,6 +44,12 @@ export function headerNames(header: string, kind: 'KEYS' | 'ARGV'): string[] {
   return matches(header, new RegExp(`^  ${kind}\\[\\d+\\] +(\\w+)`, 'gm'));
 }
 
+/** The words after `KEYS[1…] per session:`. */
+export function itemKeyNames(header: string): string[] {
+  const found = /^  KEYS\[1…\] per \w+: ([\w ]+)$/m.exec(header);
+  return found?.[1]?.split(' ') ?? [];
+}
+
 /** The words after `per job:` and the like, over the lines that continue it. */
 export function itemNames(header: string): string[] {
   const found = /ARGV\[(\d+)…\] (?:for each|per) [\w ]+: ([\w\s]+?)(?:\n\s*\(|\n\n)/.exec(header);

@@ -28,6 +28,20 @@ export function viewConformance(make: MakeHarness): void {
       expect(view?.lease_left_ms).toBeGreaterThan(50_000);
     });
 
+    test('a node’s latency moves with what differs from it, and stands still for the rest', async () => {
+      const b = await setup();
+      await b.ready('n1');
+      const after = async (utterance: number, ms: number) => {
+        await b.done(await b.assigned(utterance), ms);
+        return (await b.r.nodes(1))[0]?.latency_ms;
+      };
+      // Its first outcomes are all written.
+      for (let i = 0; i < 5; i++) await after(i, 100);
+      expect(await after(5, 120)).toBe(100);
+      expect(await after(6, 130)).toBe(106);
+      expect(await after(7, 70)).toBe(98.8);
+    });
+
     test('no more nodes than asked for, over many pages', async () => {
       const b = await setup();
       for (let i = 0; i < 20; i++) await b.ready(`n${i}`);

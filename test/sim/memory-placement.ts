@@ -245,10 +245,16 @@ export class Placement {
       node.health = [];
       node.probe = '';
     }
-    node.health = [false, ...node.health].slice(0, HEALTH_WINDOW);
+    const health = [false, ...node.health].slice(0, HEALTH_WINDOW);
+    let { latency } = node;
     if (nodeMs !== undefined) {
-      const latency = node.latency > 0 ? node.latency + (nodeMs - node.latency) * 0.2 : nodeMs;
-      node.latency = Number(latency.toFixed(1));
+      latency = latency > 0 ? latency + (nodeMs - latency) * 0.2 : nodeMs;
+      latency = Number(latency.toFixed(1));
+    }
+    const moved = Math.abs(latency - node.latency) > node.latency * 0.05;
+    if (moved || health.join() !== node.health.join()) {
+      node.health = health;
+      node.latency = latency;
     }
     return back;
   }
