@@ -9,10 +9,12 @@ import type { Bench } from './bench.ts';
 import { progress } from './bench.ts';
 import { isExact, type Outcome, type Result } from './harness/figures.ts';
 import { commit, machine, versions } from './harness/surroundings.ts';
+import { compare } from './compare.ts';
+import { dispatch } from './dispatch.ts';
 import { jobs } from './jobs.ts';
 import { sessions } from './sessions.ts';
 
-const BENCHES: Readonly<Record<string, Bench>> = { sessions, jobs };
+const BENCHES: Readonly<Record<string, Bench>> = { sessions, dispatch, jobs };
 
 function overview(): string {
   const rows = Object.values(BENCHES).map(({ command }) => [
@@ -20,7 +22,8 @@ function overview(): string {
     command.about.split('. ')[0]?.replaceAll('\n', ' ') ?? '',
   ]);
   return [
-    'Usage: npm run bench -- <name> [flags], and npm run bench -- <name> --help',
+    'Usage: npm run bench -- <name> [flags]                  <name> --help tells them',
+    '       npm run bench -- compare old.json new.json       exit code 1: something is slower',
     '',
     ...rows.map(([name, about]) => `  ${(name ?? '').padEnd(10)}${about}`),
     '',
@@ -69,6 +72,7 @@ async function main([name = '--help', ...argv]: string[]): Promise<number> {
     process.stdout.write(overview());
     return 0;
   }
+  if (name === 'compare') return compare(argv);
   const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;
   if (bench === undefined) throw new UsageError(`There is no bench "${name}".\n${overview()}`);
   return runBench(bench, argv);

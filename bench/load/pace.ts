@@ -24,6 +24,12 @@ export function paceOf(order: LoadOrder, sessions: readonly ClientSession[]): Pa
   return order.inFlight > 0 ? new Saturating(order, sessions) : new Paced(order, sessions);
 }
 
+interface Turn {
+  readonly session: ClientSession;
+  /** Rounds it lets pass at first, so that not all end their utterances at once. */
+  readonly waits: number;
+}
+
 /** As close together as a timer of Node can keep apart without costing more than the frames. */
 const TICK_MS = 2;
 
@@ -38,30 +44,31 @@ function hash(n: number): number {
  */
 class Paced implements Pace {
   readonly late = new Times();
+  readonly #order: LoadOrder;
   readonly #ticks: number;
-  readonly #frameMs: number;
-  readonly #groups: ClientSession[][];
-  /** Frames a session waits at first, so that not all end their utterances at once. */
-  readonly #delay = new Map<ClientSession, number>();
+  readonly #sessions: readonly ClientSession[];
+  #groups: Turn[][] = [];
+  #going = 0;
   #startMs = 0;
   #tick = 0;
   #finishing: (() => void) | null = null;
   #idle = new Set<ClientSession>();
-  readonly #all: number;
 
   constructor(order: LoadOrder, sessions: readonly ClientSession[]) {
+    this.#order = order;
     this.#ticks = Math.max(1, Math.round(order.frameMs / TICK_MS));
-    this.#frameMs = order.frameMs;
-    this.#groups = Array.from({ length: this.#ticks }, () => []);
-    const period = order.frames + order.silentFrames;
-    this.#all = sessions.length;
-    sessions.forEach((session, i) => {
-      this.#groups[hash(i) % this.#ticks]?.push(session);
-      this.#delay.set(session, hash(i + 1_000_003) % period);
-    });
+    this.#sessions = sessions;
   }
 
-  start(): void {
+  start(some?: Some | null): void {
+    const { frames, silentFrames, sessions } = this.#order;
+    this.#groups = Array.from({ length: this.#ticks }, () => []);
+    const going = this.#sessions.slice(0, some?.sessions ?? sessions);
+    going.forEach((session, i) => {
+      const waits = hash(i + 1_000_003) % (frames + silentFrames);
+      this.#groups[hash(i) % this.#ticks]?.push({ session, waits });
+    });
+    this.#going = going.length;
     this.#startMs = nowMs();
     this.#tick = 0;
     this.#finishing = null;
@@ -74,7 +81,7 @@ class Paced implements Pace {
   }
 
   #dueMs(tick: number): number {
-    return this.#startMs + (tick * this.#frameMs) / this.#ticks;
+    return this.#startMs + (tick * this.#order.frameMs) / this.#ticks;
   }
 
   #wake(): void {
@@ -83,15 +90,14 @@ class Paced implements Pace {
       this.late.add(now - this.#dueMs(this.#tick));
       this.#turn(Math.floor(this.#tick / this.#ticks), this.#groups[this.#tick % this.#ticks]!);
     }
-    if (this.#finishing !== null && this.#idle.size === this.#all) return this.#finishing();
+    if (this.#finishing !== null && this.#idle.size === this.#going) return this.#finishing();
     setTimeout(() => this.#wake(), Math.max(0, this.#dueMs(this.#tick) - nowMs()));
   }
 
-  #turn(round: number, group: readonly ClientSession[]): void {
-    for (const session of group) {
-      const waits = round < (this.#delay.get(session) ?? 0);
+  #turn(round: number, group: readonly Turn[]): void {
+    for (const { session, waits } of group) {
       if (this.#finishing !== null && session.atBoundary) this.#idle.add(session);
-      else if (!waits) session.frame();
+      else if (round >= waits) session.frame();
     }
   }
 }
