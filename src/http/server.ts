@@ -19,6 +19,7 @@ import type { Logger } from '../platform/logger.ts';
 import { bearerOf } from '../protocol/bearer.ts';
 import type { RegistryViews } from '../registry/registry.ts';
 import { HttpError } from './http-error.ts';
+import { listenError } from './listen-error.ts';
 import { createMetrics } from './metrics.ts';
 import { addViews } from './views.ts';
 import type { AdminTokens, MetricsSource, Readiness } from './sources.ts';
@@ -93,13 +94,13 @@ function running(app: FastifyInstance, server: Server, options: HttpOptions): Ht
     server,
     listen: () =>
       new Promise((resolve, reject) => {
-        server.once('error', reject);
-        server.listen(options.config.port, options.config.host, () => {
-          server.off('error', reject);
+        const { host, port } = options.config;
+        const refused = (error: Error): void => reject(listenError(error, host, port));
+        server.once('error', refused);
+        server.listen(port, host, () => {
+          server.off('error', refused);
           const address = server.address();
-          resolve(
-            typeof address === 'object' && address !== null ? address.port : options.config.port,
-          );
+          resolve(typeof address === 'object' && address !== null ? address.port : port);
         });
       }),
     async close() {

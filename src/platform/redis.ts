@@ -182,7 +182,8 @@ export function whenReady(
       timeoutMs === null
         ? undefined
         : clock.setTimer(timeoutMs, () => {
-            const reason = last?.message ?? 'no answer';
+            // The caller ends the sentence.
+            const reason = last?.message.replace(/\.+$/, '') ?? 'no answer';
             done(new RedisNotReady(`not ready after ${timeoutMs} ms: ${reason}`, { cause: last }));
           });
     client.on('ready', onReady);

@@ -178,8 +178,21 @@ async function setup(over: Partial<HttpOptions> = {}) {
       body: isJson ? (JSON.parse(text) as Record<string, unknown>) : {},
     };
   };
-  return { views, call, get: (path: string) => call('GET', path), drains: () => drains };
+  return { port, views, call, get: (path: string) => call('GET', path), drains: () => drains };
 }
+
+test('a port that is taken, and an address that is not ours, are refused with the setting', async () => {
+  const { port } = await setup();
+  const first = http;
+  await expect(setup({ config: { host: '127.0.0.1', port } })).rejects.toThrow(
+    `127.0.0.1:${port} cannot be listened on (EADDRINUSE). Another program listens there. Stop it, or choose another --port`,
+  );
+  await http.close();
+  await expect(setup({ config: { host: '203.0.113.1', port: 0 } })).rejects.toThrow(
+    /EADDRNOTAVAIL.* --host/,
+  );
+  await first.close();
+});
 
 describe('health', () => {
   test('healthz and readyz', async () => {
