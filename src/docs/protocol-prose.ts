@@ -20,7 +20,7 @@ export const TRANSPORT: readonly string[] = [
   '',
   '### Authentication',
   '',
-  '`Authorization: Bearer <token>` at the upgrade, or, for browsers, a subprotocol entry `bearer.<token>` beside the real one. Tokens of clients, nodes and admins are apart. Without configured tokens everyone may connect, which is allowed on loopback only.',
+  '`Authorization: Bearer <token>` at the upgrade, or, for browsers, a subprotocol entry `bearer.<token>` beside the real one. Tokens of clients, nodes and admins are apart. Without configured tokens everyone may connect, which is allowed on loopback only; web pages of other machines may not be nodes even there.',
   '',
   'A refused upgrade is plain HTTP with a JSON body `{code, message, retry_after_ms?}`:',
   '',

@@ -25,6 +25,15 @@ export interface Offered {
   /** Entries of Sec-WebSocket-Protocol that are not tokens, in the peer's order. */
   readonly protocols: readonly string[];
   readonly token: string | null;
+  /** What a web page of another machine asks for, through the browser of whoever looks at it. */
+  readonly foreignPage: boolean;
+}
+
+/** Browsers always send the origin; what is no URL ("null") is a page without one, from wherever it came. */
+function foreign(origin: string | undefined): boolean {
+  if (origin === undefined) return false;
+  const host = /^[a-z]+:\/\/(\[::1\]|[^:/]+)/.exec(origin)?.[1] ?? '';
+  return !/^(localhost|\[::1\]|127(\.\d{1,3}){3})$/.test(host);
 }
 
 export function offeredBy(request: IncomingMessage): Offered {
@@ -36,6 +45,7 @@ export function offeredBy(request: IncomingMessage): Offered {
   return {
     protocols: entries.filter((entry) => !entry.startsWith(BEARER)),
     token: bearerOf(request.headers.authorization) ?? bearer?.slice(BEARER.length) ?? null,
+    foreignPage: foreign(request.headers.origin),
   };
 }
 

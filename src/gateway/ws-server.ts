@@ -219,6 +219,11 @@ class WsServer implements GatewayServer {
           : 'the token is not valid';
       return { status: 401, code: 'unauthorized', message };
     }
+    // Where no token is needed, any page its user looks at could be a node and hear the clients.
+    if (kind === 'node' && offered.foreignPage && !tokens.required(kind)) {
+      const message = 'a web page may be a node only with --node-tokens';
+      return { status: 403, code: 'forbidden', message };
+    }
     if (chooseProtocol(kind, offered.protocols) === null) {
       const spoken =
         kind === 'client' ? 'dragoman.msgpack.v1 and dragoman.json.v1' : 'dragoman.msgpack.v1';

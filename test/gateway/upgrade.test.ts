@@ -53,6 +53,26 @@ describe('who may come in', () => {
     expect(rig.gateway.stats().refused).toEqual({ [code]: 1 });
   });
 
+  test.each(['https://elsewhere.example', 'http://127.0.0.1.elsewhere.example:7420', 'null'])(
+    'without tokens the page %s is no node, but may be a client',
+    async (origin) => {
+      rig = await startGateway();
+      const answer = await rig.refused('/v1/node', { origin });
+      expect(answer).toMatchObject({ status: 403, body: { code: 'forbidden' } });
+      await rig.connect('/v1/session', [], { origin });
+    },
+  );
+
+  test('a page of this machine may be a node, and with a token any', async () => {
+    rig = await startGateway();
+    for (const origin of ['http://localhost:3000', 'http://127.0.0.1', 'http://[::1]:80']) {
+      await rig.connect('/v1/node', [], { origin });
+    }
+    await rig.close();
+    rig = await startGateway({}, { tokens: tokens() });
+    await rig.connect('/v1/node', [], { origin: 'https://elsewhere.example', ...bearer(NODE) });
+  });
+
   test('tokens are rotated without a restart; a failed reload keeps the old ones', async () => {
     let loaded: { ok: true; tokens: string[] } | { ok: false; error: string } = {
       ok: true,
