@@ -85,9 +85,7 @@ export class NodeConnection extends Connection {
   /** `done` comes exactly once: when the frame is flushed, or when the socket is closed. */
   sendFrame(frame: Uint8Array, done: (ok: boolean) => void): void {
     if (this.phase === 'closing' || this.phase === 'gone') return done(false);
-    if (!this.outbox.sendTracked(frame, done)) {
-      this.slowReader(`more than ${this.host.config.outboxBytesMax} bytes wait to be read`);
-    }
+    this.outbox.sendTracked(frame, done);
   }
 
   protected override encode(message: Outgoing): Uint8Array {

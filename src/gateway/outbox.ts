@@ -4,7 +4,9 @@
  *
  * Thread: supervisor. Owns: the callbacks of frames not yet flushed; each is called exactly once.
  * Bounds: `bytesMax` waiting bytes with the one to be added; a single frame may exceed that when
- * nothing waits, because refusing it would not be the peer's fault.
+ * nothing waits, because refusing it would not be the peer's fault. Tracked frames (jobs) do not
+ * count: their memory is the actor threads' and bounded there, their number by the node's slots, and
+ * a node that takes its slots full of long utterances at once has done nothing wrong.
  */
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
@@ -45,6 +47,7 @@ export class StallWatch {
 
 /** An object of its own per frame: two frames may share one callback. */
 interface Owed {
+  readonly bytes: number;
   readonly done: (ok: boolean) => void;
 }
 
@@ -60,6 +63,7 @@ export class Outbox {
   readonly #bytesMax: number;
   readonly #watch = new StallWatch();
   readonly #unflushed = new Set<Owed>();
+  #trackedBytes = 0;
   #corked = false;
 
   constructor(ws: WebSocket, socket: Socket, bytesMax: number) {
@@ -80,26 +84,27 @@ export class Outbox {
   /** False: the peer reads too slowly, nothing was sent. */
   send(payload: Uint8Array | string): boolean {
     const bytes = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length;
-    if (!admits(this.#ws.bufferedAmount, bytes, this.#bytesMax)) return false;
+    // Headers of tracked frames are the only difference, and ws tells no less than there is.
+    const untracked = Math.max(0, this.#ws.bufferedAmount - this.#trackedBytes);
+    if (!admits(untracked, bytes, this.#bytesMax)) return false;
     this.#cork();
     this.#ws.send(payload);
     return true;
   }
 
-  /** As `send`; `done` is owed in any case and comes when the frame is flushed or the socket closed. */
-  sendTracked(payload: Uint8Array, done: (ok: boolean) => void): boolean {
+  /** `done` is owed in any case and comes when the frame is flushed or the socket closed. */
+  sendTracked(payload: Uint8Array, done: (ok: boolean) => void): void {
     // The buffer may still be read by the operating system until the socket is closed: a frame
     // that failed is reported by `closed`, not by its own callback.
-    const owed: Owed = { done };
+    const owed: Owed = { bytes: payload.length, done };
     this.#unflushed.add(owed);
-    if (!admits(this.#ws.bufferedAmount, payload.length, this.#bytesMax)) return false;
+    this.#trackedBytes += payload.length;
     this.#cork();
     this.#ws.send(payload, (error) => {
       // Node reports the write under way as done when the socket is destroyed: that is no success.
       if ((error === undefined || error === null) && !this.#socket.destroyed)
         this.#settle(owed, true);
     });
-    return true;
   }
 
   /** Past the bound on purpose: the last words before an end. */
@@ -137,7 +142,9 @@ export class Outbox {
   }
 
   #settle(owed: Owed, ok: boolean): void {
-    if (this.#unflushed.delete(owed)) owed.done(ok);
+    if (!this.#unflushed.delete(owed)) return;
+    this.#trackedBytes -= owed.bytes;
+    owed.done(ok);
   }
 }
 

@@ -234,19 +234,38 @@ describe('frames to nodes', () => {
     expect(done).toHaveLength(13);
   });
 
-  test('a node past the bound: slow_reader, done(false) for all, also the frame that was too much', async () => {
-    rig = await startGateway({ outboxBytesMax: 1_000_000 });
+  // 64 slots of 96 KB were 6 MB at once: a healthy node was ended as a slow reader.
+  test('a node given more jobs at once than the bound takes them all', async () => {
+    rig = await startGateway({ outboxBytesMax: 100_000 });
     const { peer, conn } = await rig.node();
     stopReading(peer);
     const done: boolean[] = [];
-    let sent = 0;
-    while (rig.gateway.stats().slowReaders === 0 && sent < 1000) {
-      rig.gateway.sendNodeFrame(conn, Buffer.alloc(400_000), (ok) => done.push(ok));
-      sent++;
-      await new Promise<void>((resolve) => setImmediate(resolve));
+    for (let i = 0; i < 64; i++) {
+      rig.gateway.sendNodeFrame(conn, Buffer.alloc(400_000, i), (ok) => done.push(ok));
+      rig.gateway.sendNode(conn, { type: 'cancel', job_id: 'j', attempt: 1, reason: 'cancelled' });
     }
+    expect(rig.gateway.stats().outboxBytes).toBeGreaterThan(15_000_000);
+    peer.ws.resume();
+    await vi.waitFor(() => expect(done).toEqual(Array.from({ length: 64 }, () => true)));
+    expect(rig.gateway.stats()).toMatchObject({ slowReaders: 0, nodes: 1, outboxBytes: 0 });
+  });
+
+  test('a node that reads nothing: slow_reader at the bound of other messages, done(false) for all jobs', async () => {
+    rig = await startGateway({ outboxBytesMax: 100_000 });
+    const { peer, conn } = await rig.node();
+    stopReading(peer);
+    const done: boolean[] = [];
+    for (let i = 0; i < 30; i++) {
+      rig.gateway.sendNodeFrame(conn, Buffer.alloc(400_000), (ok) => done.push(ok));
+    }
+    const reason = 'x'.repeat(1000);
+    let sent = 0;
+    for (; rig.gateway.stats().slowReaders === 0 && sent < 1000; sent++) {
+      rig.gateway.sendNode(conn, { type: 'cancel', job_id: 'j', attempt: 1, reason });
+    }
+    expect(sent).toBeLessThan(120);
     await rig.supervisor.next('nodeGone');
-    expect(done).toHaveLength(sent);
+    expect(done).toHaveLength(30);
     expect(done.at(-1)).toBe(false);
     rig.gateway.sendNode(conn, { type: 'drain', deadline_ms: 1 });
   });

@@ -65,10 +65,10 @@ test('front reader: every byte is seen once and in order, by the taker whole fra
   fc.assert(
     fc.property(
       fc.array(frame, { maxLength: 12 }),
-      fc.array(fc.oneof(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 100, max: 200_000 })), {
-        minLength: 1,
-        maxLength: 6,
-      }),
+      fc.oneof(
+        fc.constant([1_000_000]),
+        fc.array(fc.integer({ min: 1, max: 2000 }), { minLength: 1, maxLength: 6 }),
+      ),
       (frames, chunks) => {
         const { seen, stream } = run(frames, chunks);
         const payloads = frames
@@ -88,9 +88,9 @@ test('front reader: every byte is seen once and in order, by the taker whole fra
         expect(at).toBe(stream.length);
       },
     ),
-    { numRuns: 300 },
+    { numRuns: 200 },
   );
-  expect(taken).toBeGreaterThan(50);
+  expect(taken).toBeGreaterThan(10);
 });
 
 test('front reader: unknown listeners of a socket are left as they are', () => {
