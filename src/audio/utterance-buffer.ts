@@ -41,9 +41,11 @@ export class BufferPool {
   take(bytes: number): ArrayBuffer {
     const fit = SIZES[sizeClass(bytes)] ?? bytes;
     const size = fit >= bytes ? fit : bytes;
-    const buffer = this.#free.get(size)?.pop();
+    const list = this.#free.get(size);
+    const buffer = list?.pop();
     this.usedBytes += size;
     if (buffer === undefined) return new ArrayBuffer(size);
+    if (list?.length === 0) this.#free.delete(size);
     this.#freeBytes -= size;
     return buffer;
   }
@@ -52,11 +54,24 @@ export class BufferPool {
   give(buffer: ArrayBuffer): void {
     const size = buffer.byteLength;
     this.usedBytes -= size;
-    if (this.#freeBytes + size > this.#keepBytes) return;
+    if (size > this.#keepBytes) return;
     const list = this.#free.get(size);
+    // What is given back now is what is asked for now: sizes of other times make room for it.
     if (list === undefined) this.#free.set(size, [buffer]);
     else list.push(buffer);
     this.#freeBytes += size;
+    while (this.#freeBytes > this.#keepBytes) this.#dropOne(size);
+  }
+
+  /** Lets a free buffer go, of the given size only when there is no other. */
+  #dropOne(notSize: number): void {
+    for (const [size, list] of this.#free) {
+      if (size === notSize && this.#free.size > 1) continue;
+      list.pop();
+      if (list.length === 0) this.#free.delete(size);
+      this.#freeBytes -= size;
+      return;
+    }
   }
 
   /** A buffer given out will not come back (its thread or socket died with it). */

@@ -75,3 +75,32 @@ test('utterance buffer: bytes that will never come back can be forgotten', () =>
   pool.forget(lost.byteLength);
   expect(pool.usedBytes).toBe(0);
 });
+
+// The free list was full of sizes that nobody asked for any more, and every utterance was allocated anew.
+test('buffer pool: sizes of other times make room for what is asked for now', () => {
+  const pool = new BufferPool(1024 * 1024);
+  for (const b of Array.from({ length: 40 }, () => pool.take(60_000))) pool.give(b);
+  const first = pool.take(100_000);
+  pool.give(first);
+  expect(pool.take(100_000)).toBe(first);
+  expect(pool.usedBytes).toBe(first.byteLength);
+});
+
+test('buffer pool: never keeps more than its bound, whatever comes back', () => {
+  const pool = new BufferPool(256 * 1024);
+  const kept = new Set<ArrayBuffer>();
+  for (const bytes of [10_000, 50_000, 90_000, 200_000, 50_000, 300_000, 10_000]) {
+    const buffers = Array.from({ length: 8 }, () => pool.take(bytes));
+    for (const b of buffers) {
+      kept.add(b);
+      pool.give(b);
+    }
+  }
+  expect(pool.usedBytes).toBe(0);
+  let bytes = 0;
+  for (const size of [10_000, 50_000, 90_000, 200_000]) {
+    for (let b = pool.take(size); kept.has(b); b = pool.take(size)) bytes += b.byteLength;
+  }
+  expect(bytes).toBeGreaterThan(0);
+  expect(bytes).toBeLessThanOrEqual(256 * 1024);
+});
