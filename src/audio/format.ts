@@ -67,25 +67,22 @@ for (let i = 0; i < 256; i++) {
 /** Samples looked at are every third: enough to tell speech from silence, a third of the cost. */
 const STRIDE = 3;
 
-/** Mean square of whole samples (16-bit scale). */
-export function meanSquare(f: AudioFormat, bytes: Uint8Array): number {
+/** Mean square of the whole samples in bytes `from`…`end` (16-bit scale). */
+export function meanSquare(
+  f: AudioFormat,
+  bytes: Uint8Array,
+  from = 0,
+  end = bytes.length,
+): number {
   let sum = 0;
   let n = 0;
   if (f.encoding === 'pcm_mulaw') {
-    for (let i = 0; i < bytes.length; i += STRIDE, n++) sum += MULAW_SQUARE[bytes[i] ?? 0] ?? 0;
+    for (let i = from; i < end; i += STRIDE, n++) sum += MULAW_SQUARE[bytes[i] ?? 0] ?? 0;
     return n === 0 ? 0 : sum / n;
   }
-  if ((bytes.byteOffset & 1) === 0) {
-    const samples = new Int16Array(bytes.buffer, bytes.byteOffset, bytes.length >> 1);
-    for (let i = 0; i < samples.length; i += STRIDE, n++) {
-      const s = samples[i] ?? 0;
-      sum += s * s;
-    }
-  } else {
-    for (let i = 0; i + 1 < bytes.length; i += 2 * STRIDE, n++) {
-      const s = (((bytes[i + 1] ?? 0) << 24) >> 16) | (bytes[i] ?? 0);
-      sum += s * s;
-    }
+  for (let i = from; i + 1 < end; i += 2 * STRIDE, n++) {
+    const s = (((bytes[i + 1] ?? 0) << 24) >> 16) | (bytes[i] ?? 0);
+    sum += s * s;
   }
   return n === 0 ? 0 : sum / n;
 }

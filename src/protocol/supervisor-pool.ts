@@ -65,8 +65,16 @@ export type SupervisorToPool =
       /** It has closed in order and so has read everything, `stopped` too. */
       readonly clean: boolean;
     }
-  /** Audio of many sessions; audio/slab.ts gives the layout. Goes back as `slab.return`. */
-  | { readonly type: 'slab'; readonly slab: ArrayBuffer; readonly entries: number }
+  /**
+   * Audio of many sessions, and messages that have their place between it; audio/slab.ts gives the
+   * layout. The slab's number goes back as `slab.return`.
+   */
+  | {
+      readonly type: 'slab';
+      readonly slab: number;
+      readonly entries: number;
+      readonly messages: readonly SupervisorToPool[];
+    }
   | {
       readonly type: 'node.register';
       readonly conn: ConnId;
@@ -137,7 +145,7 @@ export type PoolToSupervisor =
     }
   /** The session is over here; nothing more comes for it. */
   | { readonly type: 'session.closed'; readonly session: SessionId }
-  | { readonly type: 'slab.return'; readonly slab: ArrayBuffer }
+  | { readonly type: 'slab.return'; readonly slab: number }
   | { readonly type: 'node.send'; readonly conn: ConnId; readonly message: SchedulerToNode }
   | {
       readonly type: 'node.close';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { SLAB_BYTES, SLAB_DATA_BYTES, SlabWriter, readSlab } from '../../src/audio/slab.ts';
+import { newSlabs, SLAB_DATA_BYTES, SlabReader, SlabWriter } from '../../src/audio/slab.ts';
 
 interface Frame {
   readonly conn: number;
@@ -9,20 +9,28 @@ interface Frame {
 }
 
 function setup(count: number) {
-  const sent: { slab: ArrayBuffer; entries: number }[] = [];
-  const writer = new SlabWriter(count, (slab, entries) => sent.push({ slab, entries }));
+  const sent: { slab: number; entries: number; messages: readonly string[] }[] = [];
+  const memory = newSlabs(count);
+  const writer = new SlabWriter<string>(memory, (slab, entries, messages) =>
+    sent.push({ slab, entries, messages }),
+  );
+  const reader = new SlabReader(memory);
   /** Everything sent so far, read and given back. */
-  const drain = (): Frame[] => {
-    const frames: Frame[] = [];
-    for (const { slab, entries } of sent.splice(0)) {
-      readSlab(slab, entries, (conn, offset, bytes) =>
-        frames.push({ conn, offset, bytes: [...bytes] }),
+  const drain = (): (Frame | string)[] => {
+    const all: (Frame | string)[] = [];
+    for (const { slab, entries, messages } of sent.splice(0)) {
+      reader.read(
+        slab,
+        entries,
+        (conn, offset, bytes) => all.push({ conn, offset, bytes: [...bytes] }),
+        (n) => all.push(messages[n]!),
       );
       writer.release(slab);
     }
-    return frames;
+    return all;
   };
-  return { writer, sent, drain };
+  const frames = () => drain().filter((f) => typeof f !== 'string');
+  return { writer, reader, sent, drain, frames };
 }
 
 test('slab: what goes in comes out, in order, byte for byte', () => {
@@ -35,7 +43,7 @@ test('slab: what goes in comes out, in order, byte for byte', () => {
   fc.assert(
     fc.property(fc.array(frame, { maxLength: 60 }), fc.nat(10), (frames, every) => {
       const { writer, drain } = setup(64);
-      const out: Frame[] = [];
+      const out: (Frame | string)[] = [];
       frames.forEach((f, i) => {
         const masked = Uint8Array.from(f.bytes, (b, n) => b ^ (f.mask >>> ((n % 4) * 8)));
         expect(writer.write(f.conn, f.offset, masked, f.mask)).toBe(true);
@@ -54,22 +62,25 @@ test('slab: what goes in comes out, in order, byte for byte', () => {
 });
 
 test('slab: a frame starts on the parity it has in the stream, so that samples stay aligned', () => {
-  const { writer, sent } = setup(1);
+  const { writer, reader, sent } = setup(1);
   for (const offset of [1, 2, 3, 4, 7]) writer.write(1, offset, Uint8Array.of(1, 2, 3));
   writer.flush();
   const parity: boolean[] = [];
-  readSlab(sent[0]!.slab, sent[0]!.entries, (_conn, offset, bytes) =>
-    parity.push((bytes.byteOffset & 1) === (offset & 1)),
+  reader.read(
+    sent[0]!.slab,
+    sent[0]!.entries,
+    (_conn, offset, bytes) => parity.push((bytes.byteOffset & 1) === (offset & 1)),
+    () => undefined,
   );
   expect(parity).toEqual([true, true, true, true, true]);
 });
 
 test('slab: a frame larger than a slab is split into consecutive pieces', () => {
-  const { writer, drain } = setup(3);
+  const { writer, frames: read } = setup(3);
   const big = Uint8Array.from({ length: SLAB_DATA_BYTES + 1000 }, (_, i) => i % 251);
   expect(writer.write(5, 1000, big)).toBe(true);
   writer.flush();
-  const frames = drain();
+  const frames = read();
   expect(frames).toHaveLength(2);
   expect(frames[1]!.offset).toBe(1000 + frames[0]!.bytes.length);
   expect(Buffer.compare(Buffer.from(frames.flatMap((f) => f.bytes)), Buffer.from(big))).toBe(0);
@@ -91,14 +102,23 @@ test('slab: with no slab free a frame is refused whole, and taken once one came 
 });
 
 test('slab: more frames than its index holds go into the next one', () => {
-  const { writer, drain } = setup(2);
+  const { writer, frames } = setup(2);
   for (let i = 0; i < 600; i++) expect(writer.write(i, 0, Uint8Array.of(i % 256))).toBe(true);
   writer.flush();
-  expect(drain().map((f) => f.conn)).toEqual(Array.from({ length: 600 }, (_, i) => i));
+  expect(frames().map((f) => f.conn)).toEqual(Array.from({ length: 600 }, (_, i) => i));
 });
 
-test('slab: slabs beyond the budget are not kept', () => {
-  const { writer } = setup(1);
-  writer.release(new ArrayBuffer(SLAB_BYTES));
-  expect(writer.free).toBe(1);
+test('slab: messages keep their places between frames, also where an index is full', () => {
+  const { writer, drain } = setup(8);
+  expect(writer.between('first'), 'nothing to stay behind').toBe(false);
+  const said: (string | number)[] = [];
+  for (let i = 0; i < 1500; i++) {
+    expect(writer.write(i, 0, Uint8Array.of(1))).toBe(true);
+    said.push(i);
+    // Where the index was full the slab has gone, and the message may follow it by itself.
+    if (i % 3 === 0 && writer.between(`behind ${i}`)) said.push(`behind ${i}`);
+  }
+  writer.flush();
+  expect(drain().map((f) => (typeof f === 'string' ? f : f.conn))).toEqual(said);
+  expect(said.length).toBeGreaterThan(1990);
 });

@@ -72,7 +72,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a slab that was read is kept',
     file: 'src/actors/pool/pool-host.ts',
-    find: "else this.#env.effects.post({ type: 'slab.return', slab }, [slab]);",
+    find: "else this.#env.effects.post({ type: 'slab.return', slab });",
     replace: '',
   },
   {

@@ -151,7 +151,7 @@ export class SimInstance {
     const later = new WakeHeap<(now: number) => void>();
     const env = { config, effects: runtime, random, buffers, stats, log, later };
     const cells = thread.index === 0 ? [0] : [];
-    const host = new PoolHost(env, cells, world.now);
+    const host = new PoolHost(env, cells, thread.memory, world.now);
     this.lives.set(thread, { owner, host, runtime, buffers, stats });
     runtime.start(host);
     if (thread.life > 1) this.supervisor.threadUp(thread);

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
 import { expect, onTestFinished, test } from 'vitest';
-import { SLAB_BYTES, SlabWriter, readSlab } from '../../src/audio/slab.ts';
+import { newSlabs, SlabReader, SlabWriter } from '../../src/audio/slab.ts';
 import type { JobId, NodeId, SessionId } from '../../src/domain/ids.ts';
 import { TypedPort, type RawPort } from '../../src/protocol/port.ts';
 import type { PoolToSupervisor, SupervisorToPool } from '../../src/protocol/supervisor-pool.ts';
@@ -55,43 +55,49 @@ function buffer(bytes: number, fill: number): ArrayBuffer {
   return b;
 }
 
-test('transfer: a slab crosses by transfer, and its frames are read on the other side', async () => {
-  const { supervisor, atPool } = setup();
-  const sent: ArrayBuffer[] = [];
-  const writer = new SlabWriter(2, (slab, entries) => {
-    sent.push(slab);
-    supervisor.post({ type: 'slab', slab, entries }, [slab]);
+test('transfer: of a slab only the number crosses, its memory is the same on both sides', async () => {
+  const { supervisor, atPool, posted } = setup();
+  const memory = newSlabs(2);
+  // As Piscina's task carries it over.
+  const { port1, port2 } = new MessageChannel();
+  onTestFinished(() => port1.close());
+  const shared = new Promise<SharedArrayBuffer[]>((resolve) => port2.once('message', resolve));
+  port1.postMessage(memory);
+  const reader = new SlabReader(await shared);
+  const writer = new SlabWriter<SupervisorToPool>(memory, (slab, entries, messages) => {
+    supervisor.post({ type: 'slab', slab, entries, messages });
   });
   writer.write(7, 100, Uint8Array.of(1, 2, 3));
   writer.flush();
   supervisor.flush();
-  expect(sent.map((slab) => slab.byteLength)).toEqual([0]);
   await until(() => atPool.length === 1);
+  expect(posted).toEqual([[]]);
   const m = atPool[0] as Extract<SupervisorToPool, { type: 'slab' }>;
-  expect(m.slab.byteLength).toBe(SLAB_BYTES);
   const frames: unknown[] = [];
-  readSlab(m.slab, m.entries, (conn, offset, bytes) => frames.push([conn, offset, [...bytes]]));
+  reader.read(
+    m.slab,
+    m.entries,
+    (conn, offset, bytes) => frames.push([conn, offset, [...bytes]]),
+    () => undefined,
+  );
   expect(frames).toEqual([[7, 100, [1, 2, 3]]]);
 });
 
-test('transfer: the buffers of job.send, client.frame and slab.return leave the actor thread', async () => {
+test('transfer: the buffers of job.send and client.frame leave the actor thread', async () => {
   const { pool, atSupervisor } = setup();
   const job = buffer(100_000, 1);
   const frame = buffer(300, 2);
-  const slab = buffer(SLAB_BYTES, 3);
   const ref = { nodeId: NODE, jobId: JOB, attempt: 1 };
   pool.post({ type: 'job.send', ...ref, buffer: job, start: 10, end: 100_000 }, [job]);
   pool.post({ type: 'client.frame', conn: 1, frame }, [frame]);
-  pool.post({ type: 'slab.return', slab }, [slab]);
   // Only the end of the turn sends: until then the buffers are whole.
-  expect([job, frame, slab].map((b) => b.byteLength)).toEqual([100_000, 300, SLAB_BYTES]);
+  expect([job, frame].map((b) => b.byteLength)).toEqual([100_000, 300]);
   pool.flush();
-  expect([job, frame, slab].map((b) => b.byteLength)).toEqual([0, 0, 0]);
-  await until(() => atSupervisor.length === 3);
+  expect([job, frame].map((b) => b.byteLength)).toEqual([0, 0]);
+  await until(() => atSupervisor.length === 2);
   expect(atSupervisor).toMatchObject([
     { type: 'job.send', buffer: { byteLength: 100_000 } },
     { type: 'client.frame', frame: { byteLength: 300 } },
-    { type: 'slab.return', slab: { byteLength: SLAB_BYTES } },
   ]);
   const received = atSupervisor[0] as Extract<PoolToSupervisor, { type: 'job.send' }>;
   expect(new Uint8Array(received.buffer).every((b) => b === 1)).toBe(true);

@@ -61,6 +61,7 @@ export class AudioIntake {
   #floor = new NoiseFloor();
   /** Bytes of samples or packets that are not whole yet. */
   #units: WholeUnits;
+  readonly #eachUnits: (units: Uint8Array) => void;
   /** Up to here the stream is cut, kept or passed, in whole samples or packets. */
   #at: number;
   /** Number of the open utterance, or of the next one. */
@@ -100,6 +101,8 @@ export class AudioIntake {
     this.#receivedMs = format.encoding === 'opus' ? 0 : rawMs(format, at.audioOffset);
     this.utterance = at.nextUtterance;
     this.#segmenter = new Segmenter(config, at.turnId);
+    const opus = format.encoding === 'opus';
+    this.#eachUnits = (units) => (opus ? this.#packet(units) : this.#samples(units));
   }
 
   #unitsFrom(offset: number): WholeUnits {
@@ -147,48 +150,81 @@ export class AudioIntake {
     if (offset > received) return 'gap';
     const skip = received - offset;
     if (skip >= bytes.length) return 'ok';
-    const opus = this.#format.encoding === 'opus';
-    this.#units.read(skip === 0 ? bytes : bytes.subarray(skip), (units) => {
-      if (opus) this.#packet(units);
-      else this.#samples(units);
-    });
+    this.#units.read(skip === 0 ? bytes : bytes.subarray(skip), this.#eachUnits);
     return 'ok';
   }
 
+  /** Whole samples. What is appended to the open utterance is copied in as few pieces as possible. */
   #samples(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length;) {
-      const n = Math.min(this.#windowBytes, bytes.length - at);
-      const window = bytes.subarray(at, at + n);
+    const { length } = bytes;
+    const step = this.#judgedWhole(length) ? length : this.#windowBytes;
+    let from = 0;
+    for (let at = 0; at < length; at += step) {
+      const end = Math.min(length, at + step);
       const voiced =
-        this.#config.mode === 'manual' || this.#floor.voiced(meanSquare(this.#format, window));
-      this.#window(window, rawMs(this.#format, n), voiced);
-      at += n;
+        this.#config.mode === 'manual' ||
+        this.#floor.voiced(meanSquare(this.#format, bytes, at, end));
+      from = this.#window(bytes, from, at, end, rawMs(this.#format, end - at), voiced);
     }
+    this.#append(bytes, from, length);
+  }
+
+  /** Without regard to loudness and far from any limit there is nothing to look for within a frame. */
+  #judgedWhole(bytes: number): boolean {
+    const { mode, maxUtteranceMs, bytesMax } = this.#config;
+    if (mode !== 'manual') return false;
+    const after = (this.#buffer?.length ?? 0) + bytes;
+    return rawMs(this.#format, after) <= maxUtteranceMs && after <= bytesMax;
   }
 
   /** With the two bytes of its length. */
   #packet(bytes: Uint8Array): void {
     const packet = bytes.subarray(2);
     const voiced = this.#config.mode === 'manual' || packet.length > OPUS_SILENCE_BYTES_MAX;
-    this.#window(bytes, opusPacketMs(packet), voiced);
+    const from = this.#window(bytes, 0, 0, bytes.length, opusPacketMs(packet), voiced);
+    this.#append(bytes, from, bytes.length);
   }
 
-  #window(bytes: Uint8Array, ms: number, voiced: boolean): void {
+  /** Bytes `at`…`end`; those from `from` on are not appended yet. Returns from where that is so after it. */
+  #window(
+    bytes: Uint8Array,
+    from: number,
+    at: number,
+    end: number,
+    ms: number,
+    voiced: boolean,
+  ): number {
     const seg = this.#segmenter;
-    const limit = seg.cutBefore(ms, (this.#buffer?.length ?? 0) + bytes.length);
-    if (limit !== null) this.#cut(limit);
+    let start = from;
+    const limit = seg.cutBefore(ms, (this.#buffer?.length ?? 0) + end - start);
+    if (limit !== null) {
+      this.#append(bytes, start, at);
+      start = at;
+      this.#cut(limit);
+    }
     const step = seg.window(ms, voiced, rawMs(this.#format, this.#preRollLength));
     if (step === 'open') this.#open();
-    if (step === 'pre_roll') this.#keepPreRoll(bytes);
-    else this.#buffer?.append(bytes);
-    this.#at += bytes.length;
+    if (step === 'pre_roll') {
+      this.#keepPreRoll(bytes.subarray(at, end));
+      start = end;
+    }
+    this.#at += end - at;
     this.#receivedMs += ms;
     if (!this.#announced && this.#buffer !== null && seg.isSpeech) {
       this.#announced = true;
       this.#events.opened(this.utterance, Math.round(this.#startMs));
     }
+    if (step !== 'cut' && step !== 'drop') return start;
+    this.#append(bytes, start, end);
     if (step === 'cut') this.#cut('pause');
-    else if (step === 'drop') this.#drop();
+    else this.#drop();
+    return end;
+  }
+
+  #append(bytes: Uint8Array, from: number, end: number): void {
+    if (end === from) return;
+    const all = from === 0 && end === bytes.length;
+    this.#buffer?.append(all ? bytes : bytes.subarray(from, end));
   }
 
   #open(): void {

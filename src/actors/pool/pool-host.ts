@@ -5,7 +5,7 @@
  * Thread: pool. Owns: the actors, and which session a connection's audio belongs to.
  * Bounds: an actor for each pool and node seen; idle node actors are forgotten.
  */
-import { readSlab } from '../../audio/slab.ts';
+import { SlabReader } from '../../audio/slab.ts';
 import { assertNever } from '../../domain/assert.ts';
 import { parseJobId, poolOfSession, type NodeId, type PoolKey } from '../../domain/ids.ts';
 import type { ConnId, SupervisorToPool } from '../../protocol/supervisor-pool.ts';
@@ -15,6 +15,8 @@ import { PoolActor } from './pool-actor.ts';
 import type { PoolEnv } from './pool-env.ts';
 import type { AudioSink } from './sessions.ts';
 
+type Slab = Extract<SupervisorToPool, { type: 'slab' }>;
+
 export class PoolHost {
   readonly #env: PoolEnv;
   readonly #pools = new Map<PoolKey, PoolActor>();
@@ -22,11 +24,18 @@ export class PoolHost {
   readonly #conns = new Map<ConnId, AudioSink>();
   readonly #janitor: Janitor;
   /** Slabs read but not given back yet: more audio is held than allowed. */
-  readonly #heldSlabs: ArrayBuffer[] = [];
+  readonly #heldSlabs: number[] = [];
+  readonly #slabs: SlabReader;
   #draining = false;
 
-  constructor(env: PoolEnv, cells: readonly number[], now: number) {
+  constructor(
+    env: PoolEnv,
+    cells: readonly number[],
+    slabs: readonly SharedArrayBuffer[],
+    now: number,
+  ) {
     this.#env = env;
+    this.#slabs = new SlabReader(slabs);
     this.#janitor = new Janitor(env, cells, now);
   }
 
@@ -61,7 +70,7 @@ export class PoolHost {
   handle(m: SupervisorToPool, now: number): void {
     switch (m.type) {
       case 'slab':
-        this.#slab(m.slab, m.entries, now);
+        this.#slab(m, now);
         return;
       case 'session.open':
         this.#pool(poolOfSession(m.session)).open(m, now);
@@ -118,12 +127,18 @@ export class PoolHost {
     }
   }
 
-  #slab(slab: ArrayBuffer, entries: number, now: number): void {
-    readSlab(slab, entries, (conn, offset, bytes) => {
-      this.#conns.get(conn)?.audio(offset, bytes, now);
-    });
+  #slab({ slab, entries, messages }: Slab, now: number): void {
+    this.#slabs.read(
+      slab,
+      entries,
+      (conn, offset, bytes) => this.#conns.get(conn)?.audio(offset, bytes, now),
+      (n) => {
+        const message = messages[n];
+        if (message !== undefined) this.handle(message, now);
+      },
+    );
     if (this.#env.buffers.usedBytes > this.#env.config.audioBytesMax) this.#heldSlabs.push(slab);
-    else this.#env.effects.post({ type: 'slab.return', slab }, [slab]);
+    else this.#env.effects.post({ type: 'slab.return', slab });
   }
 
   #releaseSlabs(): void {
@@ -132,7 +147,7 @@ export class PoolHost {
       this.#env.buffers.usedBytes <= this.#env.config.audioBytesMax
     ) {
       const slab = this.#heldSlabs.pop();
-      if (slab !== undefined) this.#env.effects.post({ type: 'slab.return', slab }, [slab]);
+      if (slab !== undefined) this.#env.effects.post({ type: 'slab.return', slab });
     }
   }
 

@@ -24,6 +24,7 @@ import { LatencyHistogram, PoolStats } from './pool-stats.ts';
 
 export interface PoolThreadTask {
   readonly port: MessagePort;
+  readonly slabs: readonly SharedArrayBuffer[];
   readonly thread: number;
   readonly cells: readonly number[];
   readonly config: PoolConfig;
@@ -86,7 +87,7 @@ export default async function poolThread(task: PoolThreadTask): Promise<void> {
       log,
       later: new WakeHeap<(now: number) => void>(),
     };
-    const host = new PoolHost(env, task.cells, systemClock.monoMs());
+    const host = new PoolHost(env, task.cells, task.slabs, systemClock.monoMs());
     const report = () => {
       runtime.post({
         type: 'stats',

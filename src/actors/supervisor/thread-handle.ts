@@ -4,7 +4,7 @@
  * Thread: supervisor. Owns: the port, the slabs not with the thread, connections waiting for room.
  * Bounds: `slab-count` slabs; `port-credit-max` unread messages.
  */
-import { SlabWriter } from '../../audio/slab.ts';
+import { newSlabs, SlabWriter } from '../../audio/slab.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Logger } from '../../platform/logger.ts';
 import { TypedPort, type RawPort } from '../../protocol/port.ts';
@@ -17,8 +17,15 @@ import type {
 import { LedgerWatch } from './ledger-watch.ts';
 import { addStats, emptyStats, endedLife } from './thread-totals.ts';
 
-/** Audio waits this long for company before its slab leaves; a control message takes it along. */
+/** Audio waits this long for company before its slab leaves; a message that is waited for takes it along. */
 const SLAB_MS = 5;
+
+/** Behind audio in the open slab these wait with it: nobody waits for what they bring about. */
+function isPatient(m: SupervisorToPool): boolean {
+  if (m.type === 'client.message') return m.message.type === 'ack';
+  if (m.type === 'attempt') return m.message.type === 'accept' || m.message.type === 'progress';
+  return m.type === 'job.sent';
+}
 
 export interface ThreadOptions {
   readonly index: number;
@@ -36,8 +43,13 @@ export class ThreadHandle {
   readonly index: number;
   readonly #options: ThreadOptions;
   #port: TypedPort<SupervisorToPool, PoolToSupervisor> | null = null;
-  #slabs: SlabWriter;
+  /** The memory of this life's slabs; the actor thread is given it when it begins. */
+  memory: readonly SharedArrayBuffer[] = [];
+  #slabs: SlabWriter<SupervisorToPool>;
+  /** Of the messages in the open slab. */
+  #transfer: ArrayBuffer[] = [];
   #flushSet = false;
+  #flushSoon = false;
   readonly #waiting = new Set<ConnId>();
   #past: ThreadStats = emptyStats();
   #present: ThreadStats = emptyStats();
@@ -77,9 +89,14 @@ export class ThreadHandle {
     return { total: this.#slabs.total, free: this.#slabs.free };
   }
 
-  #newSlabs(): SlabWriter {
-    return new SlabWriter(this.#options.slabCount, (slab, entries) => {
-      this.#port?.post({ type: 'slab', slab, entries }, [slab]);
+  /** Anew for each life: what an ended one still has of the old ones must not be written to. */
+  #newSlabs(): SlabWriter<SupervisorToPool> {
+    this.memory = newSlabs(this.#options.slabCount);
+    this.#transfer = [];
+    return new SlabWriter(this.memory, (slab, entries, messages) => {
+      const transfer = this.#transfer;
+      this.#transfer = [];
+      this.#port?.post({ type: 'slab', slab, entries, messages }, transfer);
     });
   }
 
@@ -126,20 +143,32 @@ export class ThreadHandle {
 
   /** A message of a connection's; `full` when the thread has not kept up. */
   send(conn: ConnId, message: SupervisorToPool, transfer?: readonly ArrayBuffer[]): boolean {
-    // Audio written before this message must stay before it.
-    this.#slabs.flush();
-    if (this.#port?.send(message, transfer) === 'sent') return true;
+    if (this.#port?.ready() === true) {
+      this.post(message, transfer);
+      return true;
+    }
     this.#waiting.add(conn);
     return false;
   }
 
   /** A message whose number something else bounds. Audio written before it stays before it. */
-  post(message: SupervisorToPool, transfer?: readonly ArrayBuffer[]): void {
-    this.#slabs.flush();
-    this.#port?.post(message, transfer);
+  post(message: SupervisorToPool, transfer: readonly ArrayBuffer[] = []): void {
+    if (this.#port === null) return;
+    if (!this.#slabs.between(message)) {
+      this.#port.post(message, transfer);
+      return;
+    }
+    this.#transfer.push(...transfer);
+    if (this.#flushSoon || isPatient(message)) return;
+    this.#flushSoon = true;
+    this.#options.later(() => {
+      this.#flushSoon = false;
+      this.#slabs.flush();
+      this.#port?.flush();
+    });
   }
 
-  slabBack(slab: ArrayBuffer): void {
+  slabBack(slab: number): void {
     this.#slabs.release(slab);
     this.roomAgain();
   }

@@ -19,7 +19,7 @@ const RESTART_DELAY_MS = 50;
 
 export interface ThreadPoolOptions {
   readonly threads: readonly ThreadHandle[];
-  /** The task of one thread; its port is added here. */
+  /** The task of one thread; its port and slabs are added here. */
   readonly task: (thread: number) => Readonly<Record<string, unknown>>;
   readonly restartMax: number;
   readonly restartPeriodMs: number;
@@ -84,7 +84,7 @@ export class ThreadPool {
     thread.connect(raw);
     this.#begun.delete(thread);
     port1.once('message', () => this.#begun.add(thread));
-    const task = { ...this.#options.task(thread.index), port: port2 };
+    const task = { ...this.#options.task(thread.index), port: port2, slabs: thread.memory };
     this.#piscina.run(task, { transferList: [port2], signal: abort.signal }).then(
       () => {
         this.#ended(thread, new Error('the thread returned'));

@@ -328,3 +328,16 @@ test('intake: in manual mode the cuts cover the stream byte for byte, whatever t
     { numRuns: 15 },
   );
 });
+
+test('intake: the greatest length cuts within a frame, however long that is, in every mode', () => {
+  const stream = speech(2300);
+  for (const mode of ['manual', 'pause'] as const) {
+    for (const size of [stream.length, 900 * 32, 3200, 640]) {
+      const { intake, cuts, feed } = setup({ mode, maxUtteranceMs: 500 });
+      feed(stream, size);
+      intake.finalize('manual');
+      expect(cuts.map((c) => c.endMs - c.startMs)).toEqual([500, 500, 500, 500, 300]);
+      expect(Buffer.compare(Buffer.concat(cuts.map((c) => c.bytes)), stream)).toBe(0);
+    }
+  }
+});

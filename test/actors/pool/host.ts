@@ -5,7 +5,7 @@
  *
  * Thread: any. Owns: the calls under way.
  */
-import { SlabWriter } from '../../../src/audio/slab.ts';
+import { newSlabs, SlabWriter } from '../../../src/audio/slab.ts';
 import { BufferPool } from '../../../src/audio/utterance-buffer.ts';
 import { PoolHost } from '../../../src/actors/pool/pool-host.ts';
 import type { PoolEnv } from '../../../src/actors/pool/pool-env.ts';
@@ -77,6 +77,7 @@ export interface RigOptions {
 export class HostRig {
   readonly registry: MemoryRegistry;
   readonly host: PoolHost;
+  readonly #slabs = newSlabs(1);
   readonly posts: PoolToSupervisor[] = [];
   readonly buffers: BufferPool;
   readonly stats = new PoolStats();
@@ -121,7 +122,7 @@ export class HostRig {
       log: silentLogger,
       later: new WakeHeap<(now: number) => void>(),
     };
-    this.host = new PoolHost(env, [0], this.now);
+    this.host = new PoolHost(env, [0], this.#slabs, this.now);
   }
 
   clock = (): number => this.now;
@@ -291,12 +292,17 @@ export class HostRig {
 
   /** One utterance of audio, cut. */
   say(conn: number, offset: number, bytes = 6400): void {
-    const writer = new SlabWriter(1, (slab, entries) => {
-      this.handle({ type: 'slab', slab, entries });
+    this.audio(conn, offset, bytes);
+    this.control(conn, { type: 'finalize' });
+  }
+
+  /** Audio without a cut. */
+  audio(conn: number, offset: number, bytes: number): void {
+    const writer = new SlabWriter<SupervisorToPool>(this.#slabs, (slab, entries, messages) => {
+      this.handle({ type: 'slab', slab, entries, messages });
     });
     writer.write(conn, offset, new Uint8Array(bytes).fill(1));
     writer.flush();
-    this.control(conn, { type: 'finalize' });
   }
 
   control(

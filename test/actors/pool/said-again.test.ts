@@ -1,17 +1,7 @@
 import { expect, test } from 'vitest';
-import { SlabWriter } from '../../../src/audio/slab.ts';
 import { HostRig } from './host.ts';
 
 const SAID = 6400;
-
-/** Audio without a cut. */
-function audio(rig: HostRig, conn: number, offset: number, bytes: number): void {
-  const writer = new SlabWriter(1, (slab, entries) => {
-    rig.handle({ type: 'slab', slab, entries });
-  });
-  writer.write(conn, offset, new Uint8Array(bytes).fill(1));
-  writer.flush();
-}
 
 /** The thread dies; another one takes the session up. */
 async function restarted(before: HostRig, receivedTo: number): Promise<HostRig> {
@@ -26,13 +16,13 @@ async function restarted(before: HostRig, receivedTo: number): Promise<HostRig> 
 test('said again: a finalize repeated after two rewinds cuts at its place or not at all', async () => {
   const before = new HostRig();
   await before.open(1);
-  audio(before, 1, 0, SAID);
+  before.audio(1, 0, SAID);
   const rig = await restarted(before, SAID);
   // The client answers both rewinds in full; only the first of the two had anything to bring back.
   for (let n = 0; n < 2; n++) {
-    audio(rig, 1, 0, SAID);
+    rig.audio(1, 0, SAID);
     rig.control(1, { type: 'finalize', offset: SAID });
-    audio(rig, 1, SAID, 3200);
+    rig.audio(1, SAID, 3200);
   }
   rig.control(1, { type: 'finalize', offset: SAID });
   await rig.settle();
@@ -46,13 +36,13 @@ test('said again: a finalize repeated after two rewinds cuts at its place or not
 test('said again: a stop on its way when a thread dies waits for the audio before it', async () => {
   const before = new HostRig();
   await before.open(1);
-  audio(before, 1, 0, SAID);
+  before.audio(1, 0, SAID);
   const rig = await restarted(before, 0);
   rig.control(1, { type: 'stop', offset: SAID });
   await rig.pass(500);
   expect(rig.sentTo(1, 'stopped')).toEqual([]);
   await rig.node();
-  audio(rig, 1, 0, SAID);
+  rig.audio(1, 0, SAID);
   await rig.settle();
   rig.result(0);
   await rig.settle();
