@@ -294,7 +294,8 @@ class Simulation {
     if (!done) this.#stuck();
     else {
       await this.#pass(AFTER_MS);
-      if (this.#someoneLeft) await this.#pass(TIMING.sessionTtlMs);
+      // Sessions nobody comes back for, or whose client never heard of them, wait until their time is over.
+      await this.#pass(this.#mayLeave ? TIMING.sessionTtlMs : 0, () => this.#leftBehind === 0);
       this.#last();
     }
     const { steps, now } = this.#world;
@@ -302,13 +303,13 @@ class Simulation {
     return { violation, steps, simulatedMs: now, counts, trace: this.#trace };
   }
 
-  async #pass(ms: number): Promise<void> {
+  async #pass(ms: number, over: () => boolean = () => false): Promise<void> {
     const end = this.#world.now + ms;
-    await this.#until(() => this.#world.now >= end, Infinity);
+    await this.#until(() => this.#world.now >= end || over(), Infinity);
   }
 
-  /** Sessions nobody comes back for, or whose client never heard of them, wait until their time is over. */
-  get #someoneLeft(): boolean {
+  /** In this run a session may be left without a client. */
+  get #mayLeave(): boolean {
     const leave: readonly string[] = ['crash.client', 'crash.thread', 'zombie'];
     const heardOf = new Set<string | undefined>(this.#clients.map((c) => c.session?.sessionId));
     const sessions = [...this.#model.state.sessions.keys()];
@@ -316,6 +317,16 @@ class Simulation {
       this.#plan.faults.some((f) => leave.includes(f.kind)) ||
       sessions.some((id) => !heardOf.has(id))
     );
+  }
+
+  /** Sessions that instances still have. */
+  get #leftBehind(): number {
+    return this.#standing.reduce((n, instance) => n + instance.supervisor.sessions, 0);
+  }
+
+  /** The instances that live. */
+  get #standing(): SimInstance[] {
+    return [...this.#zombies, this.#instance].filter((instance) => !instance.owner.gone);
   }
 
   async #until(over: () => boolean, ms: number): Promise<boolean> {
@@ -349,6 +360,7 @@ class Simulation {
         audit.broken(`at the end: ${node.owner.name} still works on ${running} jobs`);
     }
     for (const instance of [...this.#zombies, this.#instance]) this.#lastOf(instance);
+    if (this.#leftBehind > 0) audit.broken(`at the end: ${this.#leftBehind} sessions`);
   }
 
   #lastOf(instance: SimInstance): void {
@@ -363,8 +375,5 @@ class Simulation {
       const { free, total } = thread.slabs;
       if (free !== total) audit.broken(`at the end: ${total - free} slabs are missing`);
     }
-    if (instance.owner.gone) return;
-    const { sessions } = instance.supervisor;
-    if (sessions > 0) audit.broken(`at the end: ${sessions} sessions`);
   }
 }
