@@ -48,7 +48,9 @@ export function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (!(error instanceof DragomanError)) return printable(error.message);
   const remedy = REMEDIES[error.code];
-  return `${printable(error.message)} (${printable(error.code)})${remedy === undefined ? '' : `. ${remedy}`}`;
+  // Some end as sentences, some not; the code stands within it.
+  const message = printable(error.message).replace(/\.$/, '');
+  return `${message} (${printable(error.code)})${remedy === undefined ? '' : `. ${remedy}`}`;
 }
 
 const REMEDIES: Readonly<Record<string, string>> = {

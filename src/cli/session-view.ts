@@ -42,7 +42,8 @@ export class SessionView {
       this.#utterance(event);
     });
     session.on('reconnecting', ({ attempt, delayMs, reason }) => {
-      this.note(`connection lost (${printable(reason)}); attempt ${attempt} in ${delayMs} ms`);
+      const delay = (delayMs / 1000).toFixed(1);
+      this.note(`connection lost (${printable(reason)}); attempt ${attempt} in ${delay} s`);
     });
     session.on('resumed', () => {
       this.note('connection resumed');
