@@ -10,7 +10,7 @@ import type { AttemptMessage, ConnId, SupervisorToPool } from '../../protocol/su
 import { JobDesk } from './job-desk.ts';
 import type { PoolEnv } from './pool-env.ts';
 import type { Session } from './session.ts';
-import type { SessionConfig } from './session-config.ts';
+import { ownBounds, type SessionConfig } from './session-config.ts';
 import { Sessions, type Bound } from './sessions.ts';
 import { TakingUp } from './taking-up.ts';
 
@@ -104,7 +104,7 @@ export class PoolActor {
 
   #ready(s: Session, conn: ConnId, token: string): void {
     const c = this.#env.config;
-    const utterance_ms = s.config.start.endpointing?.max_utterance_ms ?? c.maxUtteranceMs;
+    const { maxUtteranceMs: utterance_ms } = ownBounds(s.config.start, c);
     this.#env.effects.post({ type: 'session.bound', conn, session: s.id, receivedTo: 0 });
     s.link.send({
       type: 'ready',

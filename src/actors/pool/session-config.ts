@@ -21,10 +21,22 @@ export interface SessionConfig {
 /** Largest utterance whatever its duration: 15 s of 48 kHz stereo is 2.9 MB. */
 const UTTERANCE_BYTES_MAX = 8 * 1024 * 1024;
 
+/** A session may choose less than the server's bounds, not more: they are the operator's. */
+export function ownBounds(
+  start: Start,
+  config: Pick<PoolConfig, 'maxUtteranceMs' | 'deadlineMs'>,
+): { readonly maxUtteranceMs: number; readonly deadlineMs: number } {
+  const { max_utterance_ms = Infinity } = start.endpointing ?? {};
+  return {
+    maxUtteranceMs: Math.min(max_utterance_ms, config.maxUtteranceMs),
+    deadlineMs: Math.min(start.deadline_ms ?? Infinity, config.deadlineMs),
+  };
+}
+
 /** The segmenter's settings: the session's own within the server's bounds. */
 export function segmenterConfig(start: Start, config: PoolConfig): SegmenterConfig {
   const own = start.endpointing;
-  const maxUtteranceMs = Math.min(own?.max_utterance_ms ?? config.maxUtteranceMs, 60_000);
+  const { maxUtteranceMs } = ownBounds(start, config);
   return {
     mode: own?.mode === 'manual' ? 'manual' : 'pause',
     pauseMs: own?.pause_ms ?? config.pauseMs,

@@ -18,7 +18,7 @@ import { Durable } from './durable.ts';
 import type { JobDesk } from './job-desk.ts';
 import { Outstanding, type TakenFrom } from './outstanding.ts';
 import type { PoolEnv } from './pool-env.ts';
-import { jobMeta, type SessionConfig } from './session-config.ts';
+import { jobMeta, ownBounds, type SessionConfig } from './session-config.ts';
 import { positionOf, type Resumed } from './standing.ts';
 import type { SessionAt, SessionOwner } from './sessions.ts';
 import { Submissions } from './submissions.ts';
@@ -204,7 +204,7 @@ export class Session {
   }
 
   #cut(c: Cut, tag: string | undefined): void {
-    const deadlineMs = this.config.start.deadline_ms ?? this.#env.config.deadlineMs;
+    const { deadlineMs } = ownBounds(this.config.start, this.#env.config);
     const u = newUtterance(
       jobId(this.config.cell, this.id, c.utterance),
       jobMeta(this.config.start, this.id, c),

@@ -37,7 +37,7 @@ export const START: Start = {
   replay: true,
 };
 
-const CONFIG: PoolEnv['config'] = {
+export const CONFIG: PoolEnv['config'] = {
   instanceId: 'i1' as InstanceId,
   life: 'a',
   pingMs: 15_000,
