@@ -11,10 +11,11 @@ import { isExact, type Outcome, type Result } from './harness/figures.ts';
 import { commit, machine, versions } from './harness/surroundings.ts';
 import { compare } from './compare.ts';
 import { dispatch } from './dispatch.ts';
+import { failover } from './failover.ts';
 import { jobs } from './jobs.ts';
 import { sessions } from './sessions.ts';
 
-const BENCHES: Readonly<Record<string, Bench>> = { sessions, dispatch, jobs };
+const BENCHES: Readonly<Record<string, Bench>> = { sessions, dispatch, jobs, failover };
 
 function overview(): string {
   const rows = Object.values(BENCHES).map(({ command }) => [

@@ -42,12 +42,14 @@ export function figure(
   };
 }
 
-/** What a run lost, doubled or got wrong; all 0, or it is void. */
+/** What became of what was sent. With anything lost, doubled or wrong a run is void. */
 export interface Delivery {
   readonly sent: number;
   readonly delivered: number;
   readonly lost: number;
   readonly doubled: number;
+  /** Handed to a node more than once, by a later attempt: allowed, and told. */
+  readonly retried: number;
   readonly wrong: number;
   readonly notes: readonly string[];
 }
@@ -80,6 +82,7 @@ export function sumDeliveries(all: readonly Delivery[]): Delivery {
     delivered: sum((d) => d.delivered),
     lost: sum((d) => d.lost),
     doubled: sum((d) => d.doubled),
+    retried: sum((d) => d.retried),
     wrong: sum((d) => d.wrong),
     notes: all.flatMap((d) => d.notes),
   };

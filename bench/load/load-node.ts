@@ -4,6 +4,7 @@
  * Thread: any. Owns: its connection and beat. Bounds: jobs it holds are at most its slots.
  */
 import { pack } from '../../src/protocol/pack.ts';
+import { nowMs } from '../harness/spread.ts';
 import { RawSocket, messageOf, type Message } from '../wire/raw-socket.ts';
 import { maskedFrame } from '../wire/ws-frame.ts';
 import type { NodeOrder } from './load-order.ts';
@@ -16,44 +17,74 @@ interface Attempt {
   readonly attempt: unknown;
 }
 
+/** What the nodes of a process share. */
+export interface NodeDesk {
+  /** An utterance has come; `again`: not for the first time. What the result says. */
+  take(data: Buffer, again: boolean): object;
+  note(text: string): void;
+  /** When jobs lost the connection of their node. */
+  readonly lostMs: Map<unknown, number>;
+  /** A job that had lost its node is with another one, after so long. */
+  moved(ms: number): void;
+}
+
 export class LoadNode {
   readonly #order: NodeOrder;
   readonly #name: string;
-  readonly #take: (data: Buffer) => object | null;
-  readonly #note: (text: string) => void;
+  readonly #desk: NodeDesk;
   #socket: RawSocket | null = null;
   readonly #running = new Map<string, Attempt>();
   #registered: () => void = () => undefined;
   #beat: NodeJS.Timeout | undefined;
+  #incarnation = 0;
+  #connection = 0;
 
-  constructor(
-    index: number,
-    order: NodeOrder,
-    take: (data: Buffer) => object | null,
-    note: (text: string) => void,
-  ) {
+  constructor(index: number, order: NodeOrder, desk: NodeDesk) {
     this.#order = order;
     this.#name = `bench-${index}`;
-    this.#take = take;
-    this.#note = note;
+    this.#desk = desk;
+  }
+
+  get registered(): boolean {
+    return this.#beat !== undefined;
+  }
+
+  /** Cuts the connection; its jobs are lost with it, so many. It comes back as a new process would. */
+  lose(): number {
+    const now = nowMs();
+    const jobs = this.#running.size;
+    for (const { job_id: id } of this.#running.values()) this.#desk.lostMs.set(id, now);
+    this.#running.clear();
+    this.#connection++;
+    this.#silence();
+    this.#socket?.destroy();
+    this.connect().catch((error: unknown) => this.#desk.note(`${this.#name}: ${String(error)}`));
+    return jobs;
+  }
+
+  #silence(): void {
+    clearInterval(this.#beat);
+    this.#beat = undefined;
   }
 
   async connect(): Promise<void> {
     const registered = new Promise<void>((resolve) => (this.#registered = resolve));
     const { port, slots, pair } = this.#order;
+    const connection = this.#connection;
     this.#socket = await RawSocket.open({
       port,
       path: '/v1/node',
       onMessage: (payload) => this.#hear(messageOf(payload)),
       onEnd: (reason) => {
-        clearInterval(this.#beat);
-        this.#note(`${this.#name}: its connection ended: ${reason}`);
+        if (connection !== this.#connection) return;
+        this.#silence();
+        this.#desk.note(`${this.#name}: its connection ended: ${reason}`);
       },
     });
     this.#say({
       type: 'register',
       node_id: this.#name,
-      incarnation: 1,
+      incarnation: ++this.#incarnation,
       slots,
       pools: [pair.join(':')],
     });
@@ -78,9 +109,11 @@ export class LoadNode {
       case 'job':
         return this.#job(message);
       case 'cancel':
+        this.#running.delete(keyOf(message));
+        return;
       case 'error':
       case 'fenced':
-        return this.#note(`${this.#name} was told ${JSON.stringify(message)}`);
+        return this.#desk.note(`${this.#name} was told ${JSON.stringify(message)}`);
       default:
         return;
     }
@@ -88,16 +121,22 @@ export class LoadNode {
 
   #job(message: Message): void {
     const attempt = { job_id: message['job_id'], attempt: message['attempt'] };
-    const output = this.#take(message['data'] as Buffer);
+    const lostMs = this.#desk.lostMs.get(attempt.job_id);
+    if (lostMs !== undefined) this.#desk.moved(nowMs() - lostMs);
+    this.#desk.lostMs.delete(attempt.job_id);
+    const output = this.#desk.take(message['data'] as Buffer, Number(attempt.attempt) > 1);
     const accept = { type: 'accept', ...attempt };
-    const result = { type: 'result', ...attempt, status: 'ok', output: output ?? {} };
+    const result = { type: 'result', ...attempt, status: 'ok', output };
     if (this.#order.nodeMs === 0) return this.#say(accept, result);
-    const key = `${String(attempt.job_id)}#${String(attempt.attempt)}`;
+    const key = keyOf(message);
     this.#running.set(key, attempt);
     this.#say(accept);
     setTimeout(() => {
-      this.#running.delete(key);
-      this.#say(result);
+      if (this.#running.delete(key)) this.#say(result);
     }, this.#order.nodeMs);
   }
+}
+
+function keyOf({ job_id: id, attempt }: Message): string {
+  return `${String(id)}#${String(attempt)}`;
 }

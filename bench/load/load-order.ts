@@ -52,6 +52,8 @@ export interface NodeResult {
   readonly utterances: number;
   readonly frames: number;
   readonly doubled: number;
+  /** Hand-overs beyond a job's first, as after a missed deadline. */
+  readonly retried: number;
   readonly wrong: number;
   readonly notes: readonly string[];
   readonly cpuS: number;

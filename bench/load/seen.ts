@@ -14,11 +14,16 @@ export class Seen {
   doubled = 0;
   readonly #sessions = new Map<number, Progress>();
 
+  has(session: number, seq: number): boolean {
+    const progress = this.#sessions.get(session);
+    return progress !== undefined && (seq < progress.next || progress.ahead.has(seq));
+  }
+
   add(session: number, seq: number, frames: number): void {
     const known = this.#sessions.get(session);
     const progress = known ?? { next: 0, ahead: new Map<number, number>() };
     if (known === undefined) this.#sessions.set(session, progress);
-    if (seq < progress.next || progress.ahead.has(seq)) {
+    if (this.has(session, seq)) {
       this.doubled++;
       return;
     }

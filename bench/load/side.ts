@@ -9,6 +9,7 @@ import { LoadInstance } from '../../src/cli/load-instance.ts';
 import { Child } from '../harness/child.ts';
 import { cpuOf, usPer, type Processes } from '../harness/cpu.ts';
 import type { Delivery } from '../harness/figures.ts';
+import type { Spread } from '../harness/spread.ts';
 import { startRedis, type BenchRedis } from '../harness/redis.ts';
 import type { Counts, LoadOrder, LoadResult, NodeOrder, NodeResult } from './load-order.ts';
 import type { Some } from './pace.ts';
@@ -110,6 +111,25 @@ export class Side {
     };
   }
 
+  begin(): Promise<void> {
+    return this.#clients.ask('start');
+  }
+
+  /** The utterances under way end. */
+  end(): Promise<LoadResult> {
+    return this.#clients.ask('finish');
+  }
+
+  /** A node loses its connection, with so many jobs. */
+  loseNode(): Promise<number> {
+    return this.#nodes.ask('lose');
+  }
+
+  /** How long jobs that lost their node took to another one. */
+  moves(): Promise<Spread> {
+    return this.#nodes.ask('moves');
+  }
+
   /** All utterances since the start, each compared byte by byte. Ends the sessions. */
   async audit(): Promise<Delivery> {
     const result = await this.#clients.ask<LoadResult>('result');
@@ -126,6 +146,7 @@ export class Side {
       delivered,
       lost: Math.max(0, result.utterances - delivered),
       doubled: seen.doubled,
+      retried: seen.retried,
       wrong: wrong + seen.wrong,
       notes: [...result.notes, ...seen.notes].map((text) => `${this.name}: ${text}`),
     };

@@ -91,6 +91,7 @@ export class BullmqSide {
       delivered,
       lost: sent - delivered,
       doubled: worked.doubled,
+      retried: 0,
       wrong: wrong + worked.wrong,
       notes,
     };
