@@ -12,6 +12,7 @@ import { readTokens } from './config/tokens.ts';
 import { createTokens, type Tokens } from './gateway/tokens.ts';
 import { systemClock as clock } from './platform/clock.ts';
 import { EmbeddedRedis } from './platform/embedded-redis.ts';
+import { collectSeldom } from './platform/heap.ts';
 import { createLogger, type RootLogger } from './platform/logger.ts';
 import { systemRandom as random } from './platform/random.ts';
 import { measureLoopLag } from './platform/loop-lag.ts';
@@ -132,6 +133,7 @@ async function main(): Promise<number> {
     process.stderr.write(`${loaded.error}\n`);
     return 2;
   }
+  collectSeldom();
   const log = createLogger({ level: loaded.config.logLevel });
   try {
     return await serve(loaded.config, log);

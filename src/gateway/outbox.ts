@@ -88,7 +88,7 @@ export class Outbox {
     const untracked = Math.max(0, this.#ws.bufferedAmount - this.#trackedBytes);
     if (!admits(untracked, bytes, this.#bytesMax)) return false;
     this.#cork();
-    this.#ws.send(payload);
+    this.#ws.send(this.#ws.bufferedAmount > 0 ? alone(payload) : payload);
     return true;
   }
 
@@ -146,6 +146,13 @@ export class Outbox {
     this.#trackedBytes -= owed.bytes;
     owed.done(ok);
   }
+}
+
+/** What has to wait must not keep a far larger memory that it is only a view of. */
+function alone(payload: Uint8Array | string): Uint8Array | string {
+  if (typeof payload === 'string' || payload.buffer.byteLength <= 2 * payload.length)
+    return payload;
+  return payload.slice();
 }
 
 /**

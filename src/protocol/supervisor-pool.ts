@@ -8,6 +8,7 @@ import type { ErrorBody } from '../domain/errors.ts';
 import type { AttemptRef, JobId, NodeId, SessionId } from '../domain/ids.ts';
 import type { AttemptLoss } from '../domain/job.ts';
 import type { Assignment, Rescue } from '../registry/registry.ts';
+import type { ClientFrames } from './client-frames.ts';
 import type { ClientMessage, SchedulerToClient, Start } from './client-wire.ts';
 import type { NodeMessage, Register, SchedulerToNode } from './node-wire.ts';
 
@@ -125,6 +126,8 @@ export type SupervisorToPool =
 
 export type PoolToSupervisor =
   | { readonly type: 'client.send'; readonly conn: ConnId; readonly message: SchedulerToClient }
+  /** Many packed messages; what was posted as `client.send` or `client.frame` before it stays before it. */
+  | { readonly type: 'client.frames'; readonly batch: ClientFrames }
   /** A packed `result` or `partial` message, alone in its buffer. */
   | { readonly type: 'client.frame'; readonly conn: ConnId; readonly frame: ArrayBuffer }
   | {

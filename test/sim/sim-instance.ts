@@ -18,6 +18,9 @@ import { ThreadHandle } from '../../src/actors/supervisor/thread-handle.ts';
 import { errorBody, type ErrorBody } from '../../src/domain/errors.ts';
 import type { SessionId } from '../../src/domain/ids.ts';
 import type { Logger } from '../../src/platform/logger.ts';
+import { eachFrame } from '../../src/protocol/client-frames.ts';
+import type { SchedulerToClient } from '../../src/protocol/client-wire.ts';
+import { unpack } from '../../src/protocol/pack.ts';
 import type { RawPort } from '../../src/protocol/port.ts';
 import type { ConnId, PoolToSupervisor } from '../../src/protocol/supervisor-pool.ts';
 import type { Registry, RegistryViews } from '../../src/registry/registry.ts';
@@ -125,9 +128,13 @@ export class SimInstance {
 
   #watch(m: PoolToSupervisor): void {
     if (m.type === 'session.bound') this.#sessionOf.set(m.conn, m.session);
-    if (m.type !== 'client.send' || m.message.type !== 'ack') return;
-    const session = this.#sessionOf.get(m.conn);
-    if (session !== undefined) this.#options.acked(session, m.message.audio_offset);
+    if (m.type !== 'client.frames') return;
+    eachFrame(m.batch, (conn, frame) => {
+      const message = unpack(frame) as SchedulerToClient;
+      const session = this.#sessionOf.get(conn);
+      if (message.type !== 'ack' || session === undefined) return;
+      this.#options.acked(session, message.audio_offset);
+    });
   }
 
   #live(thread: ThreadHandle): void {

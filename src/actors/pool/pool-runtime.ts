@@ -8,8 +8,10 @@
  */
 import { SchedulerError, type ErrorBody } from '../../domain/errors.ts';
 import type { Clock, TimerHandle } from '../../platform/clock.ts';
+import { FRAME_BYTES_MAX, FrameGatherer } from '../../protocol/client-frames.ts';
+import { encode } from '../../protocol/codec.ts';
 import { TypedPort, type RawPort } from '../../protocol/port.ts';
-import type { PoolToSupervisor, SupervisorToPool } from '../../protocol/supervisor-pool.ts';
+import type { ConnId, PoolToSupervisor, SupervisorToPool } from '../../protocol/supervisor-pool.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { Done, Effects } from '../effects.ts';
 import type { PoolHost } from './pool-host.ts';
@@ -33,6 +35,7 @@ export class PoolRuntime implements Effects {
   #host: PoolHost | null = null;
   #mailbox: SupervisorToPool[] = [];
   #head = 0;
+  readonly #frames = new FrameGatherer();
   #replies: ((now: number) => void)[] = [];
   #scheduled = false;
   #timer: TimerHandle | undefined;
@@ -63,7 +66,20 @@ export class PoolRuntime implements Effects {
   }
 
   post(message: PoolToSupervisor, transfer?: readonly ArrayBuffer[]): void {
+    const frame = frameOf(message);
+    if (frame !== null) {
+      this.#frames.add(frame.conn, frame.bytes);
+      if (this.#frames.isFull) this.#postFrames();
+      this.#schedule();
+      return;
+    }
+    if (!this.#frames.isEmpty && concernsClients(message)) this.#postFrames();
     this.#port.post(message, transfer);
+  }
+
+  #postFrames(): void {
+    const batch = this.#frames.take();
+    this.#port.post({ type: 'client.frames', batch }, [batch.frames]);
   }
 
   call<K extends keyof Registry>(
@@ -127,6 +143,7 @@ export class PoolRuntime implements Effects {
     this.#port.consumed(n);
     if (host.wakeAt <= now) host.wake(now);
     host.flush(now);
+    if (!this.#frames.isEmpty) this.#postFrames();
     this.#port.flush();
     if (this.mailbox > 0 && this.#port.ready()) this.#schedule();
     this.#arm(host.wakeAt, now);
@@ -147,6 +164,22 @@ export class PoolRuntime implements Effects {
     this.#port.flush();
     this.#port.close();
   }
+}
+
+/** A message that may be sent as it is, without the gateway having to know what it says. */
+function frameOf(m: PoolToSupervisor): { conn: ConnId; bytes: Uint8Array } | null {
+  if (m.type === 'client.frame') {
+    const small = m.frame.byteLength <= FRAME_BYTES_MAX;
+    return small ? { conn: m.conn, bytes: new Uint8Array(m.frame) } : null;
+  }
+  if (m.type !== 'client.send') return null;
+  if (m.message.type !== 'utterance' && m.message.type !== 'ack') return null;
+  return { conn: m.conn, bytes: encode(m.message) };
+}
+
+/** What may not overtake messages that were posted before it. */
+function concernsClients(m: PoolToSupervisor): boolean {
+  return m.type.startsWith('client.') || m.type.startsWith('session.');
 }
 
 /** Only a failing environment is an outcome; anything else is a bug and ends the thread. */

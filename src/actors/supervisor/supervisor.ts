@@ -19,6 +19,7 @@ import type { Gateway, GatewayEvents, Offer } from '../../gateway/gateway.ts';
 import type { Logger } from '../../platform/logger.ts';
 import type { Random } from '../../platform/random.ts';
 import type { ClientMessage, Start } from '../../protocol/client-wire.ts';
+import { eachFrame } from '../../protocol/client-frames.ts';
 import type { NodeMessage, Register, SchedulerToNode } from '../../protocol/node-wire.ts';
 import { resultSeqOf } from '../../protocol/result-frame.ts';
 import type {
@@ -206,6 +207,11 @@ export class Supervisor implements GatewayEvents {
     switch (m.type) {
       case 'client.send':
         this.#gateway?.sendClient(m.conn, m.message);
+        return;
+      case 'client.frames':
+        eachFrame(m.batch, (conn, frame) => {
+          this.#frame(conn, frame);
+        });
         return;
       case 'client.frame':
         this.#frame(m.conn, new Uint8Array(m.frame));
