@@ -28,8 +28,6 @@ import {
 
 /** Loudness is judged over this much audio. */
 const WINDOW_MS = 20;
-/** A first guess at an utterance's size: 2 s; later the last one's size is the guess. */
-const FIRST_GUESS_MS = 2000;
 
 /** One cut utterance; `buffer` holds its audio from `dataStart`, `end − start` bytes. */
 export interface Cut {
@@ -73,7 +71,6 @@ export class AudioIntake {
   #announced = false;
   #preRoll: Uint8Array | null = null;
   #preRollLength = 0;
-  #guess: number;
 
   constructor(
     format: AudioFormat,
@@ -94,8 +91,6 @@ export class AudioIntake {
       format.encoding === 'opus' || config.mode === 'manual'
         ? 0
         : this.#align(bytesPerMsMax(format) * PRE_ROLL_MS);
-    this.#guess =
-      format.encoding === 'opus' ? 8 * 1024 : this.#align(bytesPerMsMax(format) * FIRST_GUESS_MS);
     this.#at = at.audioOffset;
     this.#units = this.#unitsFrom(at.audioOffset);
     this.#receivedMs = format.encoding === 'opus' ? 0 : rawMs(format, at.audioOffset);
@@ -228,7 +223,7 @@ export class AudioIntake {
   }
 
   #open(): void {
-    this.#buffer = new UtteranceBuffer(this.#pool, this.#headroom, this.#guess);
+    this.#buffer = new UtteranceBuffer(this.#pool, this.#headroom);
     this.#start = this.#at - this.#preRollLength;
     this.#startMs = this.#receivedMs - rawMs(this.#format, this.#preRollLength);
     if (this.#preRoll !== null && this.#preRollLength > 0) {
@@ -274,13 +269,13 @@ export class AudioIntake {
     const ms = opus ? this.#segmenter.utteranceMs : rawMs(this.#format, buffer.length);
     const turnId = this.#segmenter.cut(reason);
     this.#buffer = null;
-    this.#guess = Math.max(this.#windowBytes, buffer.length);
+    const { length } = buffer;
     const utterance = this.utterance++;
     if (rest !== null) this.#keepPreRoll(rest);
     this.#events.cut({
       utterance,
       start: this.#start,
-      end: this.#start + buffer.length,
+      end: this.#start + length,
       startMs: Math.round(this.#startMs),
       endMs: Math.round(this.#startMs + ms),
       reason,
