@@ -30,6 +30,9 @@ export interface PoolConfig {
   readonly audioPersist: 'on' | 'off';
   readonly inflightMax: number;
   readonly rescueMs: number;
+  readonly acceptMs: number;
+  /** How long registry calls that nobody waits for may gather; 0: not at all. */
+  readonly gatherMs: number;
   readonly loopLagMaxMs: number;
   /** Bytes of utterance buffers a thread may hold before it stops taking audio. */
   readonly audioBytesMax: number;

@@ -66,6 +66,8 @@ export function poolConfigOf(
     audioPersist,
     inflightMax: 8,
     rescueMs: 100,
+    acceptMs: TIMING.acceptMs,
+    gatherMs: 40,
     loopLagMaxMs: 500,
     audioBytesMax: 1024 * 1024,
   };

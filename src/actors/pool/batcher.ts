@@ -1,7 +1,9 @@
 /**
  * Group commit: one registry call under way at a time, carrying all that gathered while the last
- * one was; alone and at once when nothing is under way. A failed call is repeated with growing
- * delay for as long as the registry is away (every operation is idempotent), and who waits is told.
+ * one was; alone and at once when nothing is under way. What nobody waits for is given time to
+ * gather (`gatherMs`), and goes along with others after a quarter of it: a round trip costs both
+ * sides more than what it carries. A failed call is repeated with growing delay for as long as the
+ * registry is away (every operation is idempotent), and who waits is told.
  *
  * Thread: pool. Pure. Owns: the waiting items.
  * Bounds: ≤ `BATCH_MAX` items a call; waiting items are bounded by what sessions may have in
@@ -22,16 +24,30 @@ const STUCK_AGAIN_MS = 500;
 interface Waiting<Item, Reply> {
   readonly item: Item;
   readonly done: (reply: Reply, now: number) => void;
+  readonly needed: (() => boolean) | undefined;
+}
+
+/** For an item that is given time to gather. */
+export interface When {
+  /** It must leave by then. */
+  readonly by?: number;
+  /** False: it has become needless, and is dropped without a reply. */
+  readonly needed?: () => boolean;
 }
 
 export class Batcher<Item, Reply> {
   readonly #call: (items: Item[], done: Done<readonly Reply[]>) => void;
+  readonly #gatherMs: number;
   readonly #stuck: ((item: Item, now: number) => void) | undefined;
   #sent: readonly Waiting<Item, Reply>[] = [];
   #waiting: Waiting<Item, Reply>[] = [];
   #underWay = false;
   #failures = 0;
   #retryAt = 0;
+  /** When the first of those waiting came, as far as is known; 0: just now. */
+  #since = 0;
+  /** When the first of those waiting must leave. */
+  #dueAt = Infinity;
   #stuckAt = Infinity;
   calls = 0;
   items = 0;
@@ -40,9 +56,11 @@ export class Batcher<Item, Reply> {
   /** `stuck` hears of each item that waits while the registry takes nothing. */
   constructor(
     call: (items: Item[], done: Done<readonly Reply[]>) => void,
+    gatherMs = 0,
     stuck?: (item: Item, now: number) => void,
   ) {
     this.#call = call;
+    this.#gatherMs = gatherMs;
     this.#stuck = stuck;
   }
 
@@ -50,22 +68,50 @@ export class Batcher<Item, Reply> {
     return this.#waiting.length;
   }
 
-  add(item: Item, done: (reply: Reply, now: number) => void): void {
-    this.#waiting.push({ item, done });
+  add(item: Item, done: (reply: Reply, now: number) => void, when: When = {}): void {
+    this.#waiting.push({ item, done, needed: when.needed });
+    if (when.by !== undefined) this.#dueAt = Math.min(this.#dueAt, when.by);
   }
 
   /** When `flush` has something to do although nothing new came; null: not. */
   get wakeAt(): number | null {
-    const retry = this.#failures > 0 && !this.#underWay && this.#waiting.length > 0;
-    const at = Math.min(retry ? this.#retryAt : Infinity, this.#stuck ? this.#stuckAt : Infinity);
+    const waits = !this.#underWay && this.#waiting.length > 0;
+    const leaves = this.#failures > 0 ? this.#retryAt : this.#dueAt;
+    const at = Math.min(waits ? leaves : Infinity, this.#stuck ? this.#stuckAt : Infinity);
     return at === Infinity ? null : at;
   }
 
-  flush(now: number): void {
+  /** Whether something must leave now. */
+  due(now: number): boolean {
     if (now >= this.#stuckAt) this.#tellStuck(now);
-    if (this.#underWay || this.#waiting.length === 0) return;
-    if (this.#failures > 0 && now < this.#retryAt) return;
+    if (this.#underWay || this.#waiting.length === 0) return false;
+    if (this.#failures > 0) return now >= this.#retryAt;
+    if (this.#since === 0) {
+      this.#since = now;
+      this.#dueAt = Math.min(this.#dueAt, now + this.#gatherMs);
+    }
+    return now >= this.#dueAt || this.#waiting.length >= BATCH_MAX;
+  }
+
+  /** `along`: others leave now, so that it costs little to join them. */
+  flush(now: number, along = false): void {
+    if (this.due(now) || (along && this.#joins(now))) this.#leave(now);
+  }
+
+  #joins(now: number): boolean {
+    if (this.#underWay || this.#failures > 0) return false;
+    return this.#waiting.length > 0 && now - this.#since >= this.#gatherMs / 4;
+  }
+
+  #leave(now: number): void {
+    if (this.#gatherMs > 0) {
+      this.#waiting = this.#waiting.filter(({ needed }) => needed?.() !== false);
+    }
     const batch = this.#waiting.splice(0, BATCH_MAX);
+    this.#since = this.#waiting.length > 0 ? now : 0;
+    // Those left behind have waited: they leave next.
+    this.#dueAt = this.#waiting.length > 0 ? now : Infinity;
+    if (batch.length === 0) return;
     this.#underWay = true;
     this.#sent = batch;
     if (this.#stuckAt === Infinity) this.#stuckAt = now + STUCK_MS;
@@ -78,7 +124,6 @@ export class Batcher<Item, Reply> {
         this.#sent = [];
         if (outcome.ok) this.#settle(batch, outcome.value, at);
         else this.#failed(batch, at);
-        this.flush(at);
       },
     );
   }

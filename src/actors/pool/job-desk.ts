@@ -29,7 +29,7 @@ export class JobDesk {
   constructor(pool: PoolKey, env: PoolEnv, events: DeskEvents) {
     this.#env = env;
     const jobs = new Jobs(env, (u) => events.isHere(u));
-    const loop = new DispatchLoop(env.effects, ({ jobId }, now) => {
+    const loop = new DispatchLoop(env.effects, env.config, ({ jobId }, now) => {
       const u = jobs.get(jobId);
       if (u !== undefined) events.saturated(u, now);
     });
@@ -51,9 +51,20 @@ export class JobDesk {
       u.progressAt = now;
       if (u.state === 'assigned' && ref.attempt === u.attempt) u.state = 'running';
     }
-    this.loop.cell(cell).accept.add({ ...ref, nodeId }, (reply) => {
+    const told = (reply: 'ok' | 'gone') => {
       if (reply === 'gone') tellCancel(this.#env, ref, nodeId, 'ended');
+    };
+    this.loop.cell(cell).accept.add({ ...ref, nodeId }, told, {
+      by: this.#recordedBy(u, accept, now),
+      // Its result is here already, and will end the job.
+      needed: () => u?.state !== 'recording' || ref.attempt !== u.attempt,
     });
+  }
+
+  /** Half of the time that a node has to accept may have passed by then. */
+  #recordedBy(u: Utterance | undefined, accept: boolean, now: number): number {
+    if (!accept) return Infinity;
+    return u === undefined ? now : u.assignedAt + this.#env.config.acceptMs / 2;
   }
 
   /** The result of an attempt, from any node. */

@@ -78,10 +78,6 @@ export class PoolActor {
     this.#desk.jobs.sweep(now);
   }
 
-  flush(now: number): void {
-    this.#desk.loop.flush(now);
-  }
-
   // --- sessions ------------------------------------------------------------------------------
 
   open(m: Message<'session.open'>, now: number): void {

@@ -209,7 +209,7 @@ export class PoolHost {
 
   /** The end of a turn: what gathered goes to the registry. */
   flush(now: number): void {
-    for (const pool of this.#pools.values()) pool.flush(now);
+    for (const { loop } of this.#pools.values()) loop.flush(now);
     if (this.#heldSlabs.length > 0) this.#releaseSlabs();
     if (this.#draining) this.#checkDrained();
   }

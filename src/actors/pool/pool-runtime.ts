@@ -155,7 +155,11 @@ export class PoolRuntime implements Effects {
     this.#timerAt = at;
     this.#timer = this.#options.clock.setTimer(Math.max(1, at - now), () => {
       this.#timerAt = Infinity;
-      this.#schedule();
+      const woken = this.#options.clock.monoMs();
+      // Most of what was waited for has left with something else.
+      const next = this.#host?.wakeAt ?? woken;
+      if (next > woken) this.#arm(next, woken);
+      else this.#schedule();
     });
   }
 

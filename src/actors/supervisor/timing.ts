@@ -18,6 +18,8 @@ const RESCUE_LEASE_MS = 2000;
 const AUDIO_SLACK_MS = 60_000;
 /** Longest `deadline_ms` a session may ask for. */
 const DEADLINE_MAX_MS = 300_000;
+/** A client's audio is acknowledged so much later; it keeps seconds of it. */
+const GATHER_MS = 40;
 /** Utterance audio one thread holds: 30 s of 1,000 sessions at 16 kHz; beyond, sockets wait. */
 const AUDIO_BYTES_MAX = 1024 * 1024 * 1024;
 
@@ -61,6 +63,8 @@ export function poolConfig(c: Config, life: string): PoolConfig {
     audioPersist: c.audioPersist,
     inflightMax: c.inflightMax,
     rescueMs: c.rescueMs,
+    acceptMs: c.acceptMs,
+    gatherMs: GATHER_MS,
     loopLagMaxMs: c.loopLagMaxMs,
     audioBytesMax: AUDIO_BYTES_MAX,
   };

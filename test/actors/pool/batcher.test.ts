@@ -3,18 +3,21 @@ import { Batcher } from '../../../src/actors/pool/batcher.ts';
 import type { Done } from '../../../src/actors/effects.ts';
 import { errorBody } from '../../../src/domain/errors.ts';
 
-function setup() {
+function setup(gatherMs = 0) {
   const calls: { items: number[]; done: Done<readonly number[]> }[] = [];
-  const batcher = new Batcher<number, number>((items, done) => calls.push({ items, done }));
+  const batcher = new Batcher<number, number>((items, done) => {
+    calls.push({ items, done });
+  }, gatherMs);
   const replies: number[] = [];
   const add = (...items: number[]) => {
     for (const item of items) batcher.add(item, (reply) => replies.push(reply));
   };
-  /** Answers the newest call: each item tenfold, or with an error. */
+  /** Answers the newest call, each item tenfold, or with an error; the turn ends. */
   const answer = (now: number, ok = true) => {
     const { items, done } = calls.at(-1)!;
     if (ok) done({ ok: true, value: items.map((i) => 10 * i) }, now);
     else done({ ok: false, error: errorBody('registry_unavailable', 'away') }, now);
+    batcher.flush(now);
   };
   return { batcher, calls, replies, add, answer };
 }
@@ -98,6 +101,7 @@ test('batcher: who waits for a registry that takes nothing is told after a secon
   const calls: Done<readonly number[]>[] = [];
   const batcher = new Batcher<number, number>(
     (_, done) => calls.push(done),
+    0,
     (item, now) => stuck.push([item, now]),
   );
   batcher.add(1, () => undefined);
@@ -117,4 +121,64 @@ test('batcher: who waits for a registry that takes nothing is told after a secon
   ]);
   calls.at(-1)!({ ok: true, value: [10, 20] }, 1600);
   expect(batcher.wakeAt).toBe(null);
+});
+
+test('batcher: what may gather leaves together when the first of it has waited long enough', () => {
+  const { batcher, calls, add, answer } = setup(40);
+  add(1);
+  batcher.flush(100);
+  add(2);
+  batcher.flush(130);
+  expect([calls, batcher.wakeAt]).toEqual([[], 140]);
+  batcher.flush(139);
+  expect(calls).toEqual([]);
+  batcher.flush(140);
+  expect(calls.map((c) => c.items)).toEqual([[1, 2]]);
+  answer(141);
+  add(3);
+  batcher.flush(150);
+  expect(batcher.wakeAt).toBe(190);
+});
+
+test('batcher: what may gather goes along with others after a quarter of its time', () => {
+  const { batcher, calls, add } = setup(40);
+  add(1);
+  batcher.flush(100);
+  batcher.flush(109, true);
+  expect(calls).toEqual([]);
+  batcher.flush(110, true);
+  expect(calls.map((c) => c.items)).toEqual([[1]]);
+});
+
+test('batcher: a full call does not wait for more', () => {
+  const { batcher, calls, add } = setup(40);
+  add(...Array.from({ length: 64 }, (_, i) => i));
+  batcher.flush(100);
+  expect(calls).toHaveLength(1);
+});
+
+test('batcher: an item that must leave by some time takes the others along', () => {
+  const { batcher, calls, add } = setup(40);
+  add(1);
+  batcher.flush(100);
+  batcher.add(2, () => undefined, { by: 120 });
+  batcher.flush(101);
+  expect(batcher.wakeAt).toBe(120);
+  batcher.flush(120);
+  expect(calls.map((c) => c.items)).toEqual([[1, 2]]);
+});
+
+test('batcher: what has become needless while it waited is not sent', () => {
+  const { batcher, calls, add } = setup(40);
+  let needed = true;
+  add(1);
+  batcher.add(2, () => undefined, { needed: () => needed });
+  batcher.flush(100);
+  needed = false;
+  batcher.flush(140);
+  expect(calls.map((c) => c.items)).toEqual([[1]]);
+  batcher.add(3, () => undefined, { needed: () => needed });
+  batcher.flush(150);
+  batcher.flush(190);
+  expect([calls.length, batcher.wakeAt]).toEqual([1, null]);
 });

@@ -54,6 +54,8 @@ export const CONFIG: PoolEnv['config'] = {
   audioPersist: 'on',
   inflightMax: 64,
   rescueMs: 250,
+  acceptMs: TIMING.acceptMs,
+  gatherMs: 0,
   loopLagMaxMs: 1000,
   audioBytesMax: 1024 * 1024 * 1024,
 };

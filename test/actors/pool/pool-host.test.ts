@@ -250,3 +250,38 @@ test('pool host: a job that ends while its session is away keeps its record for 
   const left = [0, 1].map((n) => (jobs.get(`0.${SESSION}.${n}` as JobId)?.forgetAt ?? 0) - rig.now);
   expect(left).toEqual([TIMING.jobGraceMs, TIMING.sessionTtlMs]);
 });
+
+test('pool host: an accept is recorded in time, and not at all when the result came first', async () => {
+  const rig = new HostRig({ config: { gatherMs: 40, acceptMs: 400 } });
+  await rig.node();
+  await rig.open(1);
+  rig.say(1, 0);
+  await rig.step('jobSubmit');
+  rig.attempt({ type: 'accept', job_id: `0.${SESSION}.0`, attempt: 1 });
+  expect(rig.ops).not.toContain('jobAccept');
+  rig.advance(40);
+  await rig.settle();
+  rig.result(0);
+  await rig.step('resultAppend');
+  rig.advance(400);
+  expect(rig.ops).toContain('jobComplete');
+  expect(rig.ops).not.toContain('jobAccept');
+  await rig.settle();
+
+  rig.say(1, 6400);
+  await rig.step('jobSubmit');
+  rig.attempt({ type: 'accept', job_id: `0.${SESSION}.1`, attempt: 1 });
+  rig.advance(100);
+  expect(rig.ops).toContain('jobAccept');
+});
+
+test('pool host: an accept late in its time is recorded at once', async () => {
+  const rig = new HostRig({ config: { gatherMs: 40, acceptMs: 400 } });
+  await rig.node();
+  await rig.open(1);
+  rig.say(1, 0);
+  await rig.step('jobSubmit');
+  await rig.pass(250);
+  rig.attempt({ type: 'accept', job_id: `0.${SESSION}.0`, attempt: 1 });
+  expect(rig.ops).toContain('jobAccept');
+});
