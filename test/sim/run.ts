@@ -8,7 +8,7 @@ import { ownerOf } from '../../src/actors/pool-config.ts';
 import type { Logger } from '../../src/platform/logger.ts';
 import { jobId, type SessionId } from '../../src/domain/ids.ts';
 import { unpack } from '../../src/protocol/pack.ts';
-import type { SessionTouch } from '../../src/registry/registry.ts';
+import type { SessionClose, SessionCloseReply, SessionTouch } from '../../src/registry/registry.ts';
 import type { ResultMessage } from '../../src/sdk/client.ts';
 import { Audit, type Counts } from './audit.ts';
 import { flakyRegistry, fairWeather, type RedisWeather } from './flaky-registry.ts';
@@ -81,6 +81,7 @@ class Simulation {
   readonly #nodes: SimNode[];
   readonly #clients: SimClient[];
   #trace = 0;
+  readonly #closed = new Set<SessionId>();
 
   constructor(plan: Plan, options: RunOptions) {
     this.#plan = plan;
@@ -155,6 +156,8 @@ class Simulation {
     if (op === 'sessionAdvance' || op === 'sessionTouch') {
       this.#onlyByOwner(args as SessionTouch[], reply as { status: string }[], caller);
     }
+    if (op === 'sessionClose' && (reply as SessionCloseReply).status === 'closed')
+      this.#closed.add((args as SessionClose).session);
     const rule = brokenRule(this.#model.state) ?? this.#overdue();
     if (rule !== null) this.#audit.broken(`after ${op}: ${rule}`);
   }
@@ -169,10 +172,14 @@ class Simulation {
     return null;
   }
 
-  /** Who lost a session changes nothing of it any more. */
+  /**
+   * Who lost a session changes nothing of it any more. One whose client has closed in order is taken for lost by late owners,
+   * who may write it anew: nobody asks for it, and it expires.
+   */
   #onlyByOwner(list: SessionTouch[], replies: { status: string }[], caller: string): void {
     for (const [i, { session }] of list.entries()) {
       const owner = this.#model.state.sessions.get(session)?.owner;
+      if (this.#closed.has(session)) continue;
       if (replies[i]?.status === 'ok' && owner !== caller) {
         this.#audit.broken(`${caller} changed ${session}, which is ${owner ?? 'nobody'}'s`);
       }
