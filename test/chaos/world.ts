@@ -7,7 +7,7 @@
  * Thread: any. Owns: all of them and their directory's files; nothing of it is left after `dispose()`.
  */
 import { readlinkSync, realpathSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import { systemClock } from '../../src/platform/clock.ts';
@@ -146,10 +146,16 @@ export class World {
       },
       ended: (code, wanted) => {
         if (!wanted) this.#surprise(name, code);
-        const journal = this.clientJournals.findLast((path) => path.includes(`${name}.`));
-        if (code !== 0 && journal !== undefined) this.killedJournals.add(journal);
+        if (code !== 0) this.killedJournals.add(this.journalOf(i));
       },
     });
+  }
+
+  /** Name of the journal of a client process’s last life. */
+  journalOf(client: number): string {
+    return basename(
+      this.clientJournals.findLast((path) => path.includes(`clients-${client}.`)) ?? '',
+    );
   }
 
   async start(): Promise<void> {
