@@ -302,7 +302,7 @@ class Simulation {
     else {
       await this.#pass(AFTER_MS);
       // Sessions nobody comes back for, or whose client never heard of them, wait until their time is over.
-      await this.#pass(this.#mayLeave ? TIMING.sessionTtlMs : 0, () => this.#leftBehind === 0);
+      await this.#pass(this.#mayLeave ? TIMING.sessionTtlMs : 0, () => this.#nothingLeft);
       this.#last();
     }
     const { steps, now } = this.#world;
@@ -326,9 +326,12 @@ class Simulation {
     );
   }
 
-  /** Sessions that instances still have. */
-  get #leftBehind(): number {
-    return this.#standing.reduce((n, instance) => n + instance.supervisor.sessions, 0);
+  /** No instance has a session or a job any more. */
+  get #nothingLeft(): boolean {
+    return this.#standing.every(
+      ({ supervisor, threads, lives }) =>
+        supervisor.sessions === 0 && threads.every((t) => (lives.get(t)?.host.inFlight ?? 0) === 0),
+    );
   }
 
   /** The instances that live. */
@@ -367,7 +370,8 @@ class Simulation {
         audit.broken(`at the end: ${node.owner.name} still works on ${running} jobs`);
     }
     for (const instance of [...this.#zombies, this.#instance]) this.#lastOf(instance);
-    if (this.#leftBehind > 0) audit.broken(`at the end: ${this.#leftBehind} sessions`);
+    const sessions = this.#standing.reduce((n, i) => n + i.supervisor.sessions, 0);
+    if (sessions > 0) audit.broken(`at the end: ${sessions} sessions`);
   }
 
   #lastOf(instance: SimInstance): void {
