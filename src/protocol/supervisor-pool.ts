@@ -111,6 +111,8 @@ export type SupervisorToPool =
       readonly attempt: number;
       readonly buffer: ArrayBuffer;
       readonly ok: boolean;
+      /** When that was (`monoMs`): the message itself is in no hurry. */
+      readonly at: number;
     }
   /** Routed from the thread that learned it to the one that places the session. */
   | { readonly type: 'job.assigned'; readonly assignment: Assignment }

@@ -141,6 +141,11 @@ describe('in front of ws', () => {
     await vi.waitFor(() => expect(rig.supervisor.taken).toBe(1));
     // Not masked: against RFC 6455 §5.1.
     peer.socket.write(Buffer.concat([Buffer.of(0x82, 100), Buffer.alloc(100)]));
+    // What comes behind it, in chunks of its own, changes nothing.
+    for (let i = 1; i < 20; i++) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      if (peer.ws.readyState === 1) peer.send(audio(i * 3200));
+    }
     expect(await peer.refusal()).toMatchObject({ code: 'bad_message', close: 1002 });
     expect(rig.supervisor.of('clientAudio')).toHaveLength(1);
   });

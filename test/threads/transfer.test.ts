@@ -108,7 +108,8 @@ test('transfer: the output of an attempt and the buffer of job.sent leave the su
   const output = buffer(5000, 4);
   const home = buffer(9000, 5);
   supervisor.send({ type: 'attempt', nodeId: NODE, message: RESULT, output }, [output]);
-  supervisor.send({ type: 'job.sent', jobId: JOB, attempt: 1, buffer: home, ok: true }, [home]);
+  const sent = { type: 'job.sent', jobId: JOB, attempt: 1, buffer: home, ok: true, at: 0 } as const;
+  supervisor.send(sent, [home]);
   supervisor.flush();
   expect([output.byteLength, home.byteLength]).toEqual([0, 0]);
   await until(() => atPool.length === 2);

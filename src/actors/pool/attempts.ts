@@ -4,9 +4,10 @@
  *
  * Thread: pool. Owns: nothing (the utterances are in jobs.ts).
  */
-import type { AttemptRef, JobId, NodeId } from '../../domain/ids.ts';
+import type { AttemptRef, NodeId } from '../../domain/ids.ts';
 import type { AttemptLoss } from '../../domain/job.ts';
 import { writeJobEnvelope } from '../../protocol/job-frame.ts';
+import type { SupervisorToPool } from '../../protocol/supervisor-pool.ts';
 import type { Assignment, JobFailReply } from '../../registry/registry.ts';
 import type { DeskEvents } from './desk-events.ts';
 import type { DispatchLoop } from './dispatch-loop.ts';
@@ -21,6 +22,8 @@ export interface LossReason {
   readonly service?: string | undefined;
   readonly error?: LastError;
 }
+
+type JobSent = Extract<SupervisorToPool, { type: 'job.sent' }>;
 
 export class Attempts {
   readonly #env: PoolEnv;
@@ -115,7 +118,7 @@ export class Attempts {
   }
 
   /** The buffer is back from the supervisor. */
-  sent(jobId: JobId, attempt: number, buffer: ArrayBuffer, ok: boolean, now: number): void {
+  sent({ jobId, attempt, buffer, ok, at }: JobSent, now: number): void {
     const u = this.#jobs.get(jobId);
     // The frame may be that of a job which was left since, and adopted anew with a buffer of its own.
     if (u === undefined || u.state === 'recording' || u.sending !== attempt) {
@@ -128,7 +131,7 @@ export class Attempts {
     if (ok && this.#env.config.audioPersist === 'on' && next === null)
       this.#env.buffers.give(buffer);
     else u.buffer = buffer;
-    if (attempt === u.attempt && ok) this.#sentOk(u, now);
+    if (attempt === u.attempt && ok) this.#sentOk(u, at);
     else if (attempt === u.attempt) this.#undelivered(u, attempt);
     else if (next !== null) this.go(u, next, now);
   }
@@ -141,12 +144,12 @@ export class Attempts {
     }
   }
 
-  #sentOk(u: Utterance, now: number): void {
-    u.sentAt = now;
+  #sentOk(u: Utterance, at: number): void {
+    u.sentAt = at;
     const { stages } = this.#env.stats;
-    stages.send.observe(now - u.assignedAt);
+    stages.send.observe(Math.max(0, at - u.assignedAt));
     stages.queue.observe(u.queuedMs);
-    stages.dispatch.observe(Math.max(0, now - u.cutAt - u.queuedMs));
+    stages.dispatch.observe(Math.max(0, at - u.cutAt - u.queuedMs));
     this.#events.dispatched(u);
   }
 

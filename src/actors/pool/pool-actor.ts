@@ -217,6 +217,6 @@ export class PoolActor {
     if (m.type === 'job.assigned') attempts.assign(m.assignment, now);
     else if (m.type === 'job.lost') attempts.lost(m.ref, m.nodeId, m.loss);
     else if (m.type === 'job.rescued') this.#desk.rescued(m.rescue, now);
-    else attempts.sent(m.jobId, m.attempt, m.buffer, m.ok, now);
+    else attempts.sent(m, now);
   }
 }

@@ -306,7 +306,7 @@ export class Supervisor implements GatewayEvents {
     const { jobId, attempt, buffer } = m;
     const done = (ok: boolean) => {
       if (thread.life === life) {
-        thread.post({ type: 'job.sent', jobId, attempt, buffer, ok }, [buffer]);
+        thread.post({ type: 'job.sent', jobId, attempt, buffer, ok, at: thread.nowMs }, [buffer]);
       }
     };
     const conn = this.#nodes.connOf(m.nodeId);

@@ -24,7 +24,7 @@ const SLAB_MS = 5;
 function isPatient(m: SupervisorToPool): boolean {
   if (m.type === 'client.message') return m.message.type === 'ack';
   if (m.type === 'attempt') return m.message.type === 'accept' || m.message.type === 'progress';
-  return m.type === 'job.sent';
+  return m.type === 'job.sent' && m.ok;
 }
 
 export interface ThreadOptions {
@@ -78,6 +78,10 @@ export class ThreadHandle {
     this.#present = present;
     this.#reportedAt = this.#options.clock.monoMs();
     this.#ledger.observe(this.stats, this.#reportedAt);
+  }
+
+  get nowMs(): number {
+    return this.#options.clock.monoMs();
   }
 
   /** Since it last reported. */

@@ -235,7 +235,7 @@ export class HostRig {
     const { jobId, attempt } = m;
     // The frame itself stays in `posts` for the test to read.
     const buffer = m.buffer.slice();
-    this.handle({ type: 'job.sent', jobId, attempt, buffer, ok });
+    this.handle({ type: 'job.sent', jobId, attempt, buffer, ok, at: this.now });
   }
 
   of<T extends PoolToSupervisor['type']>(type: T) {
