@@ -76,6 +76,12 @@ export const crossRules: readonly CrossRule[] = [
     holds: (c) => c.loopLagMaxMs < c.instanceTtlMs,
   },
   {
+    keys: ['loopLagMaxMs', 'nodeTtlMs', 'heartbeatMs'],
+    rule: 'loop-lag-max-ms ≤ node-ttl-ms − heartbeat-ms',
+    why: 'a stalled instance must stop passing verdicts before the leases of nodes end that it has not heard meanwhile',
+    holds: (c) => c.loopLagMaxMs <= c.nodeTtlMs - c.heartbeatMs,
+  },
+  {
     keys: ['drainMs', 'resumeMs'],
     rule: 'drain-ms < resume-ms',
     why: 'a client sent away at the start of a drain must still find its session afterwards',

@@ -94,12 +94,12 @@ export const serviceSettings = {
     why: 'A minute forgives a bad input now and then, and still catches a crash loop.',
   }),
   loopLagMaxMs: int({
-    default: 1000,
+    default: 500,
     min: 50,
     max: 60_000,
     unit: 'ms',
-    doc: 'Event-loop lag above which the instance passes no verdict on nodes or deadlines until it has caught up.',
-    why: 'One that was stalled itself would take every node for dead. Below --instance-ttl-ms.',
+    doc: 'How late any thread of the instance may be before it passes no verdict on nodes or deadlines until it has caught up.',
+    why: 'One that was stalled itself would take every node for dead. Half of --accept-ms, so that a shorter stall leaves time to hear an accept; below --instance-ttl-ms.',
   }),
   drainMs: int({
     default: 30_000,

@@ -124,6 +124,8 @@ export type SupervisorToPool =
     }
   /** A rescue of a job whose session belongs on this thread. */
   | { readonly type: 'job.rescued'; readonly rescue: Rescue }
+  /** The instance goes on; answered in kind once all before it is dealt with. */
+  | { readonly type: 'pulse' }
   | { readonly type: 'drain' };
 
 export type PoolToSupervisor =
@@ -184,6 +186,7 @@ export type PoolToSupervisor =
   | { readonly type: 'client.hold'; readonly conn: ConnId; readonly hold: boolean }
   /** Counters and samples since the last one, about once a second (http/metrics.ts names them). */
   | { readonly type: 'stats'; readonly stats: ThreadStats }
+  | { readonly type: 'pulse' }
   | { readonly type: 'drained' };
 
 /** Upper bounds of the dispatch latency buckets, milliseconds. */

@@ -196,6 +196,11 @@ const ruleCases: readonly (readonly [string, readonly string[], readonly string[
     ['--max-utterance-ms=1000', '--pause-ms=1000'],
   ],
   ['instance-ttl-ms ≤', ['--instance-ttl-ms=15000'], ['--instance-ttl-ms=15001']],
+  [
+    'loop-lag-max-ms ≤',
+    ['--heartbeat-ms=2000', '--node-ttl-ms=4000', '--loop-lag-max-ms=2000'],
+    ['--heartbeat-ms=2000', '--node-ttl-ms=4000', '--loop-lag-max-ms=2001'],
+  ],
   ['loop-lag-max-ms <', ['--loop-lag-max-ms=2999'], ['--loop-lag-max-ms=3000']],
   ['drain-ms <', ['--drain-ms=299999'], ['--drain-ms=300000']],
   ['2 × ping-ms', ['--ping-ms=30000'], ['--ping-ms=30001']],

@@ -16,8 +16,9 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
 import { expectLedger } from './ledger.ts';
+import { BLOCKABLE, BLOCKED_MS, BLOCK_MAIN, BLOCK_NEXT } from './thread-block.ts';
 import { CRASHABLE, CRASH_ALL } from './thread-crash.ts';
-import { tick, until } from './wait.ts';
+import { pause, tick, until } from './wait.ts';
 import { Peer, every, within, type Message } from './ws-client.ts';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -28,9 +29,16 @@ export interface InstanceOptions {
   /** Default: a new one, removed by `dispose()`. */
   readonly dataDir?: string;
   readonly args?: readonly string[];
+  /** Another `main.js` than the built one. */
+  readonly program?: string;
   /** For `crashThreads`. */
   readonly crashable?: boolean;
+  /** For `block`. */
+  readonly blockable?: boolean;
 }
+
+/** Many start at once on a machine with few cores. */
+const START_MS = 25_000;
 
 /** What a test leaves queued must not hold up the end of its file. */
 const DRAIN_MS = 2000;
@@ -76,12 +84,15 @@ export class Instance {
   stderr = '';
   url = '';
 
-  private constructor(dataDir: string, args: readonly string[], crashable: boolean) {
+  private constructor(dataDir: string, options: InstanceOptions) {
     this.dataDir = dataDir;
-    const hook = crashable ? CRASHABLE : [];
+    const { args = [], program = join(root, 'dist/main.js'), crashable, blockable } = options;
+    const hooks = [
+      ...(crashable === true ? CRASHABLE : []),
+      ...(blockable === true ? BLOCKABLE : []),
+    ];
     const own = ['--port', '0', '--data-dir', dataDir, '--drain-ms', String(DRAIN_MS)];
-    const argv = [join(root, 'dist/main.js'), ...own, ...args];
-    this.child = spawn(process.execPath, [...hook, ...argv], {
+    this.child = spawn(process.execPath, [...hooks, program, ...own, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.exited = new Promise((resolve) => {
@@ -98,20 +109,25 @@ export class Instance {
   /** Started, ready or not. */
   static launch(options: InstanceOptions = {}): Instance {
     const dir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'dg-instance-'));
-    return new Instance(dir, options.args ?? [], options.crashable ?? false);
+    return new Instance(dir, options);
   }
 
   static async start(options: InstanceOptions = {}): Promise<Instance> {
     const instance = Instance.launch(options);
     try {
-      const line = await soon(() => {
-        if (instance.child.exitCode !== null) throw new Error(instance.stderr);
-        return instance.logged('instance.ready');
-      }, 'instance.ready');
+      const line = await soon(
+        () => {
+          if (instance.child.exitCode !== null) throw new Error(instance.stderr);
+          return instance.logged('instance.ready');
+        },
+        'instance.ready',
+        START_MS,
+      );
       instance.url = String(line['url']);
     } catch (error) {
       await instance.dispose();
-      throw new Error(`the instance did not start: ${instance.stderr}`, { cause: error });
+      const said = instance.logs.map((line) => JSON.stringify(line)).join('\n');
+      throw new Error(`the instance did not start: ${instance.stderr}${said}`, { cause: error });
     }
     return instance;
   }
@@ -129,6 +145,26 @@ export class Instance {
     await expectLedger(this);
     this.child.kill('SIGTERM');
     return within(this.exited, 'exit after SIGTERM', 15_000);
+  }
+
+  /** Everything in it stands still for so long. */
+  async freeze(ms: number, meanwhile: () => unknown = () => undefined): Promise<void> {
+    this.child.kill('SIGSTOP');
+    try {
+      await meanwhile();
+      await pause(ms);
+    } finally {
+      this.child.kill('SIGCONT');
+    }
+  }
+
+  /** The supervisor's loop, or the next actor thread's, stands still; resolves when the others have noticed the end. */
+  async block(which: 'supervisor' | 'thread', meanwhile: () => unknown): Promise<void> {
+    const stalls = () => this.logs.filter((line) => line.event === 'loop.stalled').length;
+    const before = stalls();
+    this.child.kill(which === 'supervisor' ? BLOCK_MAIN : BLOCK_NEXT);
+    await meanwhile();
+    await soon(() => stalls() > before, 'loop.stalled', BLOCKED_MS + 10_000);
   }
 
   /** An uncaught error in its actor threads: what a bug does to them. */

@@ -10,9 +10,11 @@ import type { PoolConfig } from '../../src/actors/pool-config.ts';
 import { PoolHost } from '../../src/actors/pool/pool-host.ts';
 import { PoolRuntime } from '../../src/actors/pool/pool-runtime.ts';
 import { PoolStats } from '../../src/actors/pool/pool-stats.ts';
+import { SelfCheck } from '../../src/actors/pool/self-check.ts';
 import { WakeHeap } from '../../src/actors/wake-heap.ts';
 import { Placement } from '../../src/actors/supervisor/placement.ts';
 import { Presence } from '../../src/actors/supervisor/presence.ts';
+import { Pulse } from '../../src/actors/supervisor/pulse.ts';
 import { Supervisor } from '../../src/actors/supervisor/supervisor.ts';
 import { ThreadHandle } from '../../src/actors/supervisor/thread-handle.ts';
 import { errorBody, type ErrorBody } from '../../src/domain/errors.ts';
@@ -94,6 +96,8 @@ export class SimInstance {
     });
     void this.#presence.beat();
     for (const thread of this.threads) this.#live(thread);
+    const { loopLagMaxMs } = config;
+    new Pulse({ threads: this.threads, clock, loopLagMaxMs }).beat();
     network.listen(this.owner, {
       admission: () => this.#admission(),
       accept: (kind, end) => this.gateway.accept(kind, end),
@@ -156,7 +160,8 @@ export class SimInstance {
     });
     const random = world.dice(owner.name);
     const later = new WakeHeap<(now: number) => void>();
-    const env = { config, effects: runtime, random, buffers, stats, log, later };
+    const selfCheck = new SelfCheck(config, log, world.now);
+    const env = { config, effects: runtime, random, buffers, stats, selfCheck, log, later };
     const cells = thread.index === 0 ? [0] : [];
     const host = new PoolHost(env, cells, thread.memory, world.now);
     this.lives.set(thread, { owner, host, runtime, buffers, stats });

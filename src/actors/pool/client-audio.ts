@@ -97,7 +97,7 @@ export class ClientAudio {
     this.#env.stats.audioInBytes += this.intake.received - before;
     this.#lastFrameAt = now;
     this.#lastFrameMs = Math.min(1000, (bytes.length * 1000) / this.#bytesPerS());
-    this.#armPause();
+    this.#armPause(now);
     return true;
   }
 
@@ -122,13 +122,13 @@ export class ClientAudio {
     this.#gapTold = false;
     this.#saidTo = this.intake.received;
     this.hold(inFlight, now);
-    this.#armPause();
+    this.#armPause(now);
   }
 
   playback(active: boolean, now: number): void {
     this.intake.playback = active;
     if (!active) this.#lastFrameAt = now;
-    this.#armPause();
+    this.#armPause(now);
   }
 
   // --- what counts at a place of the stream ----------------------------------------------------
@@ -201,7 +201,7 @@ export class ClientAudio {
     } else if (this.#held && inFlight <= config.inflightMax * RELEASE_AT && !tooMuch) {
       this.#held = false;
       this.#lastFrameAt = now;
-      this.#armPause();
+      this.#armPause(now);
       this.#link.hold(false);
     }
   }
@@ -215,17 +215,23 @@ export class ClientAudio {
     if (this.#held) this.#wake(now + SLOW_DOWN_MS);
   }
 
+  /** Since when no frame lasts; what this instance did not hear because it stood still does not count. */
+  #absentSince(now: number): number {
+    const end = this.#lastFrameAt + this.#lastFrameMs;
+    return Math.max(end, this.#env.selfCheck.listeningSince(now));
+  }
+
   /** A frame that comes after a pause opens a new utterance; it is not added to the old one. */
   #pauseBefore(now: number): void {
-    const absent = now - this.#lastFrameAt - this.#lastFrameMs;
+    const absent = now - this.#absentSince(now);
     if (absent > 0 && this.#link.conn !== null && !this.#held) this.intake.absent(absent);
   }
 
   /** One entry in the wake heap at a time, moved on when it comes too early. */
-  #armPause(): void {
+  #armPause(now: number): void {
     const limit = this.intake.absentLimitMs;
     if (limit === null || this.#pauseAt < Infinity) return;
-    this.#pauseAt = this.#lastFrameAt + this.#lastFrameMs + limit + 1;
+    this.#pauseAt = this.#absentSince(now) + limit + 1;
     this.#wake(this.#pauseAt);
   }
 
@@ -234,8 +240,8 @@ export class ClientAudio {
     this.#pauseAt = Infinity;
     const limit = this.intake.absentLimitMs;
     if (limit === null || this.#link.conn === null || this.#held) return;
-    const absent = now - this.#lastFrameAt - this.#lastFrameMs;
+    const absent = now - this.#absentSince(now);
     if (absent >= limit && absent > 0) this.intake.absent(absent);
-    else this.#armPause();
+    else this.#armPause(now);
   }
 }

@@ -3,7 +3,7 @@
  * declared lost, keys of live pools are kept. Every instance does this; the scripts make it safe.
  *
  * An instance that was itself stalled passes no verdict until it has had time to hear what it
- * missed: the heartbeats it did not process are its own fault.
+ * missed (`self-check.ts`): the heartbeats it did not process are its own fault.
  *
  * Thread: pool. Pure. Bounds: one step under way a cell; `LIMIT` jobs or nodes a step.
  */
@@ -18,17 +18,13 @@ export class Janitor {
   readonly #cells: readonly number[];
   #rescueAt: number;
   #sweepAt: number;
-  #expectedAt: number;
-  #quietUntil = 0;
   readonly #busy = new Set<string>();
-  stalls = 0;
 
   constructor(env: PoolEnv, cells: readonly number[], now: number) {
     this.#env = env;
     this.#cells = cells;
     this.#rescueAt = now + env.config.rescueMs;
     this.#sweepAt = now + SWEEP_MS;
-    this.#expectedAt = this.#rescueAt;
   }
 
   get wakeAt(): number {
@@ -37,18 +33,11 @@ export class Janitor {
 
   wake(now: number): void {
     if (now < this.wakeAt) return;
-    const late = now - this.#expectedAt;
-    if (late > this.#env.config.loopLagMaxMs) {
-      this.stalls += 1;
-      this.#quietUntil = now + this.#env.config.heartbeatMs;
-      this.#env.log.warn('loop.stalled', { lateMs: Math.round(late) });
-    }
     const rescue = now >= this.#rescueAt;
     const sweep = now >= this.#sweepAt;
     if (rescue) this.#rescueAt = now + this.#env.config.rescueMs;
     if (sweep) this.#sweepAt = now + SWEEP_MS;
-    this.#expectedAt = this.wakeAt;
-    if (now < this.#quietUntil) return;
+    if (this.#env.selfCheck.quiet(now)) return;
     for (const cell of this.#cells) {
       if (rescue) this.#rescue(cell);
       if (sweep) this.#sweep(cell);

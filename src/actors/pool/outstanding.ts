@@ -52,8 +52,9 @@ export class Outstanding {
     return this.#open.get(n);
   }
 
-  all(): Iterable<Utterance> {
-    return this.#open.values();
+  /** Those whose time was over by then. */
+  overdue(at: number): readonly Utterance[] {
+    return [...this.#open.values()].filter((u) => at >= u.overdueAt);
   }
 
   /** It was cut, or found in the registry. */

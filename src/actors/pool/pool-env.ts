@@ -12,6 +12,7 @@ import type { Effects } from '../effects.ts';
 import type { PoolConfig } from '../pool-config.ts';
 import type { WakeHeap } from '../wake-heap.ts';
 import type { PoolStats } from './pool-stats.ts';
+import type { SelfCheck } from './self-check.ts';
 
 /** A Redis that failed is asked again after this long. */
 export const RETRY_MS = 500;
@@ -22,6 +23,7 @@ export interface PoolEnv {
   readonly random: Random;
   readonly buffers: BufferPool;
   readonly stats: PoolStats;
+  readonly selfCheck: SelfCheck;
   readonly log: Logger;
   readonly later: WakeHeap<(now: number) => void>;
 }

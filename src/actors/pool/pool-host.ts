@@ -119,6 +119,10 @@ export class PoolHost {
       case 'job.rescued':
         this.#poolOfJob(m.rescue.jobId)?.actor.job(m, now);
         return;
+      case 'pulse':
+        this.#env.selfCheck.pulse(now);
+        this.#env.effects.post({ type: 'pulse' });
+        return;
       case 'drain':
         this.#drain(now);
         return;

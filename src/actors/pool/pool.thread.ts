@@ -21,6 +21,7 @@ import { WakeHeap } from '../wake-heap.ts';
 import { PoolHost } from './pool-host.ts';
 import { PoolRuntime } from './pool-runtime.ts';
 import { LatencyHistogram, PoolStats } from './pool-stats.ts';
+import { SelfCheck } from './self-check.ts';
 
 export interface PoolThreadTask {
   readonly port: MessagePort;
@@ -84,6 +85,7 @@ export default async function poolThread(task: PoolThreadTask): Promise<void> {
       random: systemRandom,
       buffers,
       stats,
+      selfCheck: new SelfCheck(task.config, log, systemClock.monoMs()),
       log,
       later: new WakeHeap<(now: number) => void>(),
     };

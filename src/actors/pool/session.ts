@@ -323,8 +323,10 @@ export class Session {
     this.#now = now;
     if (this.phase === 'closed') return false;
     this.#audio.wake(this.outstanding.inFlight, now);
-    for (const u of this.outstanding.all()) {
-      if (now >= u.overdueAt + OVERDUE_GRACE_MS) this.#desk.endings.expire(u, false, now);
+    for (const u of this.outstanding.overdue(now - OVERDUE_GRACE_MS)) {
+      // After a stall its result may be among what is yet to be read.
+      if (this.#env.selfCheck.quiet(now)) this.#wake(now + REREAD_MS);
+      else this.#desk.endings.expire(u, false, now);
     }
     if (now >= this.#touchAt) {
       if (this.conn !== null) this.durable.touch();

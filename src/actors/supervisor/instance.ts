@@ -16,6 +16,7 @@ import type { Random } from '../../platform/random.ts';
 import type { RegistryViews } from '../../registry/registry.ts';
 import { Placement } from './placement.ts';
 import { Presence } from './presence.ts';
+import { Pulse } from './pulse.ts';
 import { Supervisor } from './supervisor.ts';
 import { ThreadHandle } from './thread-handle.ts';
 import { ThreadPool } from './thread-pool.ts';
@@ -50,6 +51,7 @@ export class Instance {
   readonly #supervisor: Supervisor;
   readonly #pool: ThreadPool;
   readonly #presence: Presence;
+  readonly #pulse: Pulse;
   #gateway: GatewayServer | null = null;
   #http: HttpServer | null = null;
   #port: number;
@@ -68,6 +70,8 @@ export class Instance {
       admission: () => this.#admission(),
     });
     this.#pool = this.#threadPool();
+    const { loopLagMaxMs } = config;
+    this.#pulse = new Pulse({ ...options, threads: this.#threads, loopLagMaxMs });
     this.#presence = new Presence({
       ...options,
       instance: config.instanceId as InstanceId,
@@ -188,6 +192,7 @@ export class Instance {
     this.#gateway = gateway;
     this.#supervisor.attach(gateway);
     this.#pool.start();
+    this.#pulse.beat();
     this.#port = await http.listen();
     // Until then connections are refused, so whoever waits for this line must not see it before.
     await this.#presence.start();
@@ -215,6 +220,7 @@ export class Instance {
     await this.#gateway?.close();
     await this.#http?.close();
     this.#presence.stop();
+    this.#pulse.stop();
     await this.#pool.stop();
     log.info('instance.stopped', { code });
     left(code);

@@ -259,6 +259,9 @@ export class Supervisor implements GatewayEvents {
       case 'stats':
         thread.stats = m.stats;
         return;
+      case 'pulse':
+        thread.pulseAnswered();
+        return;
       case 'drained':
         this.#drained?.add(thread);
         if (this.#drained?.size === this.#options.threads.length) this.onDrained();

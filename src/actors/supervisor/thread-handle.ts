@@ -55,6 +55,8 @@ export class ThreadHandle {
   #present: ThreadStats = emptyStats();
   readonly #ledger: LedgerWatch;
   #reportedAt: number;
+  /** When it was sent the pulse that it has not answered yet. */
+  #pulseAt: number | null = null;
   /** Rises with each life, so that what belongs to an ended one is told apart. */
   life = 0;
 
@@ -89,6 +91,21 @@ export class ThreadHandle {
     return this.#options.clock.monoMs() - this.#reportedAt;
   }
 
+  /** For how long it has owed an answer to the last pulse; null: it has given it. */
+  get pulseOwedMs(): number | null {
+    return this.#pulseAt === null ? null : this.#options.clock.monoMs() - this.#pulseAt;
+  }
+
+  askPulse(): void {
+    if (this.#pulseAt !== null) return;
+    this.#pulseAt = this.#options.clock.monoMs();
+    this.post({ type: 'pulse' });
+  }
+
+  pulseAnswered(): void {
+    this.#pulseAt = null;
+  }
+
   get slabs(): { total: number; free: number } {
     return { total: this.#slabs.total, free: this.#slabs.free };
   }
@@ -108,6 +125,8 @@ export class ThreadHandle {
   connect(raw: RawPort): void {
     const { creditMax, later, receive } = this.#options;
     this.life += 1;
+    // What an ended life was asked it never answers.
+    this.#pulseAt = null;
     this.#port = new TypedPort(raw, {
       creditMax,
       later,

@@ -10,6 +10,7 @@ import { BufferPool } from '../../../src/audio/utterance-buffer.ts';
 import { PoolHost } from '../../../src/actors/pool/pool-host.ts';
 import type { PoolEnv } from '../../../src/actors/pool/pool-env.ts';
 import { PoolStats } from '../../../src/actors/pool/pool-stats.ts';
+import { SelfCheck } from '../../../src/actors/pool/self-check.ts';
 import { WakeHeap } from '../../../src/actors/wake-heap.ts';
 import type { Effects } from '../../../src/actors/effects.ts';
 import { errorBody } from '../../../src/domain/errors.ts';
@@ -89,6 +90,7 @@ export class HostRig {
   /** What the supervisor says when it is given a job frame; null: the frame stays with it. */
   sends: boolean | null = true;
   now: number;
+  readonly selfCheck: SelfCheck;
   #token = 0;
 
   constructor({ after, config, reuse = false }: RigOptions = {}) {
@@ -115,12 +117,14 @@ export class HostRig {
       id: (n: number) => String(this.#token++).padStart(n, 't'),
       int: () => 0,
     } as unknown as Random;
+    this.selfCheck = new SelfCheck(CONFIG, silentLogger, this.now);
     const env = {
       config: { ...CONFIG, ...config },
       effects,
       random,
       buffers: this.buffers,
       stats: this.stats,
+      selfCheck: this.selfCheck,
       log: silentLogger,
       later: new WakeHeap<(now: number) => void>(),
     };
@@ -202,6 +206,7 @@ export class HostRig {
       const at = Math.max(this.now, this.host.wakeAt);
       if (at > until) break;
       this.now = Math.max(at, this.now + 1);
+      this.selfCheck.pulse(this.now);
       this.host.wake(this.now);
       this.#turn();
     }
