@@ -2,8 +2,9 @@
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { Instance, ownPair, soon } from '../helpers/instance.ts';
-import { becomes, expectBalanced, ready, refusal } from '../helpers/ledger.ts';
+import { tellsAway } from '../helpers/away.ts';
+import { Instance, ownPair } from '../helpers/instance.ts';
+import { becomes, expectBalanced, ready } from '../helpers/ledger.ts';
 import { startRedis, type TestRedis } from '../helpers/redis-server.ts';
 import { Traffic } from '../helpers/traffic.ts';
 
@@ -23,19 +24,6 @@ afterAll(async () => {
   await redis.stop();
 });
 
-/** What clients are told while Redis is away. */
-async function away(traffic: Traffic): Promise<void> {
-  await becomes(instance, false);
-  await soon(
-    () => traffic.talkers.every((t) => t.client.of('slow_down').length > 0),
-    'slow_down for every session',
-  );
-  expect(await refusal(instance)).toMatchObject({
-    status: 503,
-    body: { code: 'registry_unavailable', retry_after_ms: expect.any(Number) as number },
-  });
-}
-
 test.for(['kill -9', 'SHUTDOWN'])('redis restart with AOF: %s', async (how) => {
   const pair = ownPair();
   await instance.node(pair);
@@ -43,7 +31,7 @@ test.for(['kill -9', 'SHUTDOWN'])('redis restart with AOF: %s', async (how) => {
   const traffic = await Traffic.start(instance, pair);
   if (how === 'SHUTDOWN') await redis.shutdown();
   else await redis.kill();
-  await away(traffic);
+  await tellsAway(instance, traffic);
   await redis.start();
   await becomes(instance, true);
   await traffic.flows();

@@ -1,6 +1,6 @@
 /**
  * Stands between an instance and its Redis on a socket of its own, and cuts connections where it hurts:
- * after Redis has run a script, before its answer arrives; or before it reaches Redis.
+ * after Redis has run a script, before its answer arrives; before it reaches Redis; or in the middle of a pipeline.
  *
  * Thread: any. Owns: the listening socket, the pairs of sockets and the directory; gone after `close()`.
  */
@@ -14,6 +14,12 @@ import { soon } from './instance.ts';
 
 const shaOf = new Map<string, string>(Object.values(SCRIPTS).map((s) => [s.name, s.sha]));
 
+function shaFor(script: string): string {
+  const sha = shaOf.get(script);
+  if (sha === undefined) throw new Error(`no script ${script}`);
+  return sha;
+}
+
 /** Redis runs what it has read in one go; when it says no more for so long, it has run it all. */
 const QUIET_MS = 20;
 
@@ -22,9 +28,28 @@ interface Pair {
   readonly server: Socket;
   /** The end of what was last sent: a hash may be split over two chunks. */
   tail: string;
+  /** Nothing reaches the client any more, and soon it is cut. */
   condemned: boolean;
   /** Nothing reaches Redis any more. */
   held: boolean;
+  /** Ends it when Redis has run all that reached it. */
+  cutSoon: () => void;
+}
+
+interface Hold {
+  readonly sha: string;
+  /** So many calls in one pipeline: the last of them is held. */
+  readonly nth: number;
+  readonly tears: boolean;
+}
+
+function positionOf(chunk: Buffer, { sha, nth }: Hold): number {
+  let at = -1;
+  for (let n = 0; n < nth; n++) {
+    at = chunk.indexOf(sha, at + 1, 'latin1');
+    if (at < 0) return -1;
+  }
+  return at;
 }
 
 export class RedisProxy {
@@ -33,7 +58,7 @@ export class RedisProxy {
   readonly #server: Server;
   readonly #pairs = new Set<Pair>();
   #script: string | undefined;
-  #holdAt: string | undefined;
+  #hold: Hold | undefined;
   cuts = 0;
   holds = 0;
 
@@ -52,8 +77,6 @@ export class RedisProxy {
   }
 
   #accept(client: Socket, server: Socket): void {
-    const pair: Pair = { client, server, tail: '', condemned: false, held: false };
-    this.#pairs.add(pair);
     let quiet: NodeJS.Timeout | undefined;
     const end = (): void => {
       clearTimeout(quiet);
@@ -61,19 +84,22 @@ export class RedisProxy {
       server.destroy();
       this.#pairs.delete(pair);
     };
+    const cutSoon = (): void => {
+      clearTimeout(quiet);
+      quiet = setTimeout(() => {
+        this.cuts += 1;
+        end();
+      }, QUIET_MS);
+    };
+    const pair: Pair = { client, server, tail: '', condemned: false, held: false, cutSoon };
+    this.#pairs.add(pair);
     client.on('data', (chunk) => {
       this.#watch(pair, chunk);
       server.write(this.#upToHold(pair, chunk));
     });
     server.on('data', (chunk) => {
-      if (!pair.condemned) client.write(chunk);
-      else {
-        clearTimeout(quiet);
-        quiet = setTimeout(() => {
-          this.cuts += 1;
-          end();
-        }, QUIET_MS);
-      }
+      if (pair.condemned) cutSoon();
+      else client.write(chunk);
     });
     for (const socket of [client, server]) socket.on('error', end).on('close', end);
   }
@@ -90,28 +116,41 @@ export class RedisProxy {
   /** What may pass: nothing from the command on that is held. */
   #upToHold(pair: Pair, chunk: Buffer): Buffer {
     if (pair.held) return Buffer.alloc(0);
-    const at = this.#holdAt === undefined ? -1 : chunk.indexOf(this.#holdAt, 0, 'latin1');
-    if (at < 0) return chunk;
-    this.#holdAt = undefined;
+    const hold = this.#hold;
+    const at = hold === undefined ? -1 : positionOf(chunk, hold);
+    if (hold === undefined || at < 0) return chunk;
+    this.#hold = undefined;
     this.holds += 1;
     pair.held = true;
+    if (hold.tears) {
+      pair.condemned = true;
+      pair.cutSoon();
+    }
     return chunk.subarray(0, chunk.lastIndexOf('*', at, 'latin1'));
   }
 
   /** The next call of the script, and all behind it on its connection, never reaches Redis. */
   async hold(script: string, cause: () => unknown): Promise<void> {
     const { holds } = this;
-    this.#holdAt = shaOf.get(script);
-    if (this.#holdAt === undefined) throw new Error(`no script ${script}`);
+    this.#hold = { sha: shaFor(script), nth: 1, tears: false };
     await cause();
     await soon(() => this.holds > holds, `call of ${script}`);
+  }
+
+  /**
+   * The next pipeline that calls the script `nth` times runs up to its last call; that never reaches Redis, and of the others
+   * the answers are lost with the connection.
+   */
+  async tear(script: string, nth: number): Promise<void> {
+    const { cuts } = this;
+    this.#hold = { sha: shaFor(script), nth, tears: true };
+    await soon(() => this.cuts > cuts, `pipeline of ${script}`);
   }
 
   /** The next call of the script runs, but its answer is lost with the connection. */
   async loseReply(script: string, cause: () => unknown): Promise<void> {
     const { cuts } = this;
-    this.#script = shaOf.get(script);
-    if (this.#script === undefined) throw new Error(`no script ${script}`);
+    this.#script = shaFor(script);
     await cause();
     await soon(() => this.cuts > cuts, `call of ${script}`);
   }

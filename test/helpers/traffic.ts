@@ -81,6 +81,14 @@ export class Talker {
   }
 }
 
+export interface TrafficOptions {
+  readonly sessions?: number;
+  readonly everyMs?: number;
+  readonly start?: object;
+  /** Of a test that runs beside others. */
+  readonly done?: typeof onTestFinished;
+}
+
 /** Several sessions of one pair, each saying something every `everyMs` until told to be quiet. */
 export class Traffic {
   readonly talkers: readonly Talker[];
@@ -96,7 +104,7 @@ export class Traffic {
   static async start(
     instance: Instance,
     pair: readonly [string, string],
-    { sessions = 3, everyMs = 100, start = MANUAL } = {},
+    { sessions = 3, everyMs = 100, start = MANUAL, done = onTestFinished }: TrafficOptions = {},
   ): Promise<Traffic> {
     const clients = await Promise.all(
       Array.from({ length: sessions }, () => instance.client(pair, start)),
@@ -105,7 +113,7 @@ export class Traffic {
       clients.map((c) => new Talker(c)),
       everyMs,
     );
-    onTestFinished(traffic.quiet);
+    done(traffic.quiet);
     await traffic.flows();
     return traffic;
   }
