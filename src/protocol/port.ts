@@ -75,11 +75,16 @@ export class TypedPort<Out, In> {
 
   /** For messages whose number is bounded by something else (buffers out, connections, jobs). */
   post(message: Out, transfer?: readonly ArrayBuffer[]): void {
+    this.postPatient(message, transfer);
+    this.#flushLater();
+  }
+
+  /** Leaves with whatever leaves next; the caller sees to it that something does. */
+  postPatient(message: Out, transfer?: readonly ArrayBuffer[]): void {
     if (this.#closed) return;
     this.#batch.push(message);
     this.#unacked += 1;
     if (transfer !== undefined) this.#transfer.push(...transfer);
-    this.#flushLater();
   }
 
   /** `n` received messages have been handled. */

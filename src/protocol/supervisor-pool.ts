@@ -128,6 +128,14 @@ export type SupervisorToPool =
   | { readonly type: 'pulse' }
   | { readonly type: 'drain' };
 
+/**
+ * What nodes say and what becomes of jobs need not wait behind audio: in overload it is what makes
+ * room again. Messages of clients keep their order with it.
+ */
+export function mayOvertakeAudio(m: SupervisorToPool): boolean {
+  return m.type === 'attempt' || m.type.startsWith('node.') || m.type.startsWith('job.');
+}
+
 export type PoolToSupervisor =
   | { readonly type: 'client.send'; readonly conn: ConnId; readonly message: SchedulerToClient }
   /** Many packed messages; what was posted as `client.send` or `client.frame` before it stays before it. */

@@ -11,9 +11,15 @@ import type { Clock, TimerHandle } from '../../platform/clock.ts';
 import { FRAME_BYTES_MAX, FrameGatherer } from '../../protocol/client-frames.ts';
 import { encode } from '../../protocol/codec.ts';
 import { TypedPort, type RawPort } from '../../protocol/port.ts';
-import type { ConnId, PoolToSupervisor, SupervisorToPool } from '../../protocol/supervisor-pool.ts';
+import {
+  mayOvertakeAudio,
+  type ConnId,
+  type PoolToSupervisor,
+  type SupervisorToPool,
+} from '../../protocol/supervisor-pool.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { Done, Effects } from '../effects.ts';
+import { Mailbox } from '../mailbox.ts';
 import type { PoolHost } from './pool-host.ts';
 
 /** Messages handled before other events of the thread (Redis replies, timers) get their turn. */
@@ -33,8 +39,9 @@ export class PoolRuntime implements Effects {
   readonly #options: RuntimeOptions;
   readonly #port: TypedPort<PoolToSupervisor, SupervisorToPool>;
   #host: PoolHost | null = null;
-  #mailbox: SupervisorToPool[] = [];
-  #head = 0;
+  readonly #mailbox = new Mailbox<SupervisorToPool>();
+  /** What need not wait behind audio. */
+  readonly #urgent = new Mailbox<SupervisorToPool>();
   readonly #frames = new FrameGatherer();
   #replies: ((now: number) => void)[] = [];
   #scheduled = false;
@@ -47,7 +54,7 @@ export class PoolRuntime implements Effects {
       creditMax: options.creditMax,
       later: options.later,
       receive: (messages) => {
-        for (const m of messages) this.#mailbox.push(m);
+        for (const m of messages) (mayOvertakeAudio(m) ? this.#urgent : this.#mailbox).put(m);
         this.#schedule();
       },
       writable: () => {
@@ -57,7 +64,7 @@ export class PoolRuntime implements Effects {
   }
 
   get mailbox(): number {
-    return this.#mailbox.length - this.#head;
+    return this.#mailbox.size + this.#urgent.size;
   }
 
   start(host: PoolHost): void {
@@ -130,16 +137,9 @@ export class PoolRuntime implements Effects {
     const replies = this.#replies;
     this.#replies = [];
     for (const reply of replies) reply(now);
-    let n = 0;
-    while (n < TURN_MAX && this.#head < this.#mailbox.length && this.#port.writable) {
-      const m = this.#mailbox[this.#head++];
-      n += 1;
-      if (m !== undefined) host.handle(m, now);
-    }
-    if (this.#head === this.#mailbox.length) {
-      this.#mailbox = [];
-      this.#head = 0;
-    }
+    // Half of a turn for each, so that neither waits for ever.
+    let n = this.#handle(host, this.#urgent, TURN_MAX / 2, now);
+    n += this.#handle(host, this.#mailbox, TURN_MAX - n, now);
     this.#port.consumed(n);
     if (host.wakeAt <= now) host.wake(now);
     host.flush(now);
@@ -147,6 +147,16 @@ export class PoolRuntime implements Effects {
     this.#port.flush();
     if (this.mailbox > 0 && this.#port.ready()) this.#schedule();
     this.#arm(host.wakeAt, now);
+  }
+
+  #handle(host: PoolHost, mailbox: Mailbox<SupervisorToPool>, max: number, now: number): number {
+    let n = 0;
+    for (; n < max && this.#port.writable; n++) {
+      const m = mailbox.take();
+      if (m === undefined) break;
+      host.handle(m, now);
+    }
+    return n;
   }
 
   #arm(at: number, now: number): void {

@@ -8,11 +8,12 @@ import { newSlabs, SlabWriter } from '../../audio/slab.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Logger } from '../../platform/logger.ts';
 import { TypedPort, type RawPort } from '../../protocol/port.ts';
-import type {
-  ConnId,
-  PoolToSupervisor,
-  SupervisorToPool,
-  ThreadStats,
+import {
+  mayOvertakeAudio,
+  type ConnId,
+  type PoolToSupervisor,
+  type SupervisorToPool,
+  type ThreadStats,
 } from '../../protocol/supervisor-pool.ts';
 import { LedgerWatch } from './ledger-watch.ts';
 import { addStats, emptyStats, endedLife } from './thread-totals.ts';
@@ -20,7 +21,7 @@ import { addStats, emptyStats, endedLife } from './thread-totals.ts';
 /** Audio waits this long for company before its slab leaves; a message that is waited for takes it along. */
 const SLAB_MS = 5;
 
-/** Behind audio in the open slab these wait with it: nobody waits for what they bring about. */
+/** Nobody waits for what these bring about: they wait as audio does, for company. */
 function isPatient(m: SupervisorToPool): boolean {
   if (m.type === 'client.message') return m.message.type === 'ack';
   if (m.type === 'attempt') return m.message.type === 'accept' || m.message.type === 'progress';
@@ -154,14 +155,22 @@ export class ThreadHandle {
       this.#waiting.add(conn);
       return false;
     }
-    if (!this.#flushSet) {
-      this.#flushSet = true;
-      this.#options.clock.setTimer(SLAB_MS, () => {
-        this.#flushSet = false;
-        this.#slabs.flush();
-      });
-    }
+    this.#flushInTime();
     return true;
+  }
+
+  #flushInTime(): void {
+    if (this.#flushSet) return;
+    this.#flushSet = true;
+    this.#options.clock.setTimer(SLAB_MS, () => {
+      this.#flushSet = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    this.#slabs.flush();
+    this.#port?.flush();
   }
 
   /** A message of a connection's; `full` when the thread has not kept up. */
@@ -174,20 +183,26 @@ export class ThreadHandle {
     return false;
   }
 
-  /** A message whose number something else bounds. Audio written before it stays before it. */
+  /** A message whose number something else bounds. A client's stays behind audio written before it. */
   post(message: SupervisorToPool, transfer: readonly ArrayBuffer[] = []): void {
     if (this.#port === null) return;
-    if (!this.#slabs.between(message)) {
-      this.#port.post(message, transfer);
-      return;
-    }
-    this.#transfer.push(...transfer);
-    if (this.#flushSoon || isPatient(message)) return;
+    const patient = isPatient(message);
+    if (!mayOvertakeAudio(message) && this.#slabs.between(message)) {
+      this.#transfer.push(...transfer);
+      if (!patient) this.#flushAtEnd();
+    } else if (patient) {
+      this.#port.postPatient(message, transfer);
+      this.#flushInTime();
+    } else this.#port.post(message, transfer);
+  }
+
+  /** At the end of the turn. */
+  #flushAtEnd(): void {
+    if (this.#flushSoon) return;
     this.#flushSoon = true;
     this.#options.later(() => {
       this.#flushSoon = false;
-      this.#slabs.flush();
-      this.#port?.flush();
+      this.#flush();
     });
   }
 
