@@ -40,8 +40,9 @@ export function status<const S extends string>(
   known: readonly S[],
 ): [S, readonly unknown[]] {
   const [first, ...rest] = list(reply);
-  const word = known.find((name) => name === text(first));
-  if (word === undefined) throw new BugError(`a script answered "${text(first)}"`);
+  const said = text(first);
+  const word = known.find((name) => name === said);
+  if (word === undefined) throw new BugError(`a script answered "${said}"`);
   return [word, rest];
 }
 

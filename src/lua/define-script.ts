@@ -25,8 +25,6 @@ export interface Script<
   readonly item: readonly I[];
   /** Keys that repeat likewise. Those of one item share a tag; in a cluster all of a call must. */
   readonly itemKeys: readonly IK[];
-  /** The reply holds bytes: it must not be read as UTF-8. */
-  readonly bytes: boolean;
   readonly source: string;
   readonly sha: string;
   readonly decode: (reply: unknown) => R;
@@ -36,7 +34,6 @@ export interface Script<
 export interface ScriptCall<R> {
   readonly script: {
     readonly name: string;
-    readonly bytes: boolean;
     readonly source: string;
     readonly sha: string;
     readonly decode: (reply: unknown) => R;
@@ -68,14 +65,13 @@ export function defineScript<
     readonly args: readonly A[];
     readonly item?: readonly I[];
     readonly itemKeys?: readonly IK[];
-    readonly bytes?: boolean;
     readonly decode: (reply: unknown) => R;
   },
 ): Script<K, A, I, R, IK> {
   const source = expand(readLua(name));
   const sha = createHash('sha1').update(source).digest('hex');
-  const { keys, args, item = [], itemKeys = [], bytes = false, decode } = spec;
-  return { name, keys, args, item, itemKeys, bytes, source, sha, decode };
+  const { keys, args, item = [], itemKeys = [], decode } = spec;
+  return { name, keys, args, item, itemKeys, source, sha, decode };
 }
 
 function argument(value: Arg): string | Buffer {

@@ -233,7 +233,6 @@ export interface FetchedJob {
 export const jobFetch = defineScript('job_fetch', {
   keys: ['cell'],
   args: ['jobId', 'withAudio'],
-  bytes: true,
   decode(reply): FetchedJob | undefined {
     const [word, [now, audio, flat]] = status(reply, ['found', 'unknown']);
     if (word === 'unknown') return undefined;

@@ -80,7 +80,6 @@ export const sessionResume = defineScript('session_resume', {
     'ledgerStates',
     'pendingMax',
   ],
-  bytes: true,
   decode(reply) {
     const [word, rest] = status(reply, ['resumed', 'unknown', 'refused', 'fenced', 'results_gone']);
     switch (word) {

@@ -9,12 +9,10 @@ import { BugError } from '../domain/assert.ts';
 import { SchedulerError } from '../domain/errors.ts';
 import type { ScriptCall } from '../lua/define-script.ts';
 import { SCRIPTS } from '../lua/scripts.ts';
+import { sendRaw, type RawCommand, type RawReply } from '../platform/redis-send.ts';
 
 /** A plain command; `argv[0]` is its key. */
-export interface Command {
-  readonly name: string;
-  readonly argv: readonly (string | Buffer)[];
-}
+export type Command = RawCommand;
 
 export interface RedisCallsOptions {
   readonly redis: Redis | Cluster;
@@ -24,13 +22,14 @@ export interface RedisCallsOptions {
   readonly observe?: ((script: string, ms: number) => void) | undefined;
 }
 
-interface Sent {
-  readonly error: Error | null;
-  readonly value: unknown;
-}
-
 function isNoScript(error: Error | null): boolean {
   return error?.message.startsWith('NOSCRIPT') === true;
+}
+
+/** Of a plain command; what scripts answer is read by their declarations. */
+function asText(value: unknown): unknown {
+  if (Buffer.isBuffer(value)) return value.toString('utf8');
+  return Array.isArray(value) ? value.map(asText) : value;
 }
 
 function unavailable(what: string, cause: unknown): SchedulerError {
@@ -101,9 +100,10 @@ export class RedisCalls {
   /** Commands, then a script call, in one round trip; all of one tag. The commands' replies go. */
   async runAfter<R>(commands: readonly Command[], call: ScriptCall<R>): Promise<R> {
     return this.#timed(call.script.name, async () => {
-      const sent = await this.#send([...commands, evalCommand(call, false)], call.script.bytes);
-      const last = sent.pop()!;
-      for (const { error } of sent) if (error !== null) throw error;
+      const sent = await this.#send([...commands, evalCommand(call, false)]);
+      const last = sent.at(-1)!;
+      // In order: that Redis took the audio comes before what the script made of it.
+      for (const { error } of sent.slice(0, -1)) if (error !== null) throw error;
       if (!isNoScript(last.error)) {
         if (last.error !== null) throw last.error;
         return call.script.decode(last.value);
@@ -120,10 +120,10 @@ export class RedisCalls {
         commands,
         (command) => tagOf(String(command.argv[0])),
         async (group) => {
-          const sent = await this.#send(group, false);
+          const sent = await this.#send(group);
           return sent.map(({ error, value }) => {
             if (error !== null) throw error;
-            return value;
+            return asText(value);
           });
         },
       ),
@@ -175,16 +175,9 @@ export class RedisCalls {
 
   /** By hash; what Redis does not know is sent as text, once, and known from then on. */
   async #evaluate(calls: readonly ScriptCall<unknown>[]): Promise<unknown[]> {
-    const bytes = calls[0]?.script.bytes === true;
-    const sent = await this.#send(
-      calls.map((call) => evalCommand(call, false)),
-      bytes,
-    );
+    const sent = [...(await this.#send(calls.map((call) => evalCommand(call, false))))];
     const missing = calls.flatMap((_call, i) => (isNoScript(sent[i]?.error ?? null) ? [i] : []));
-    const again = await this.#send(
-      missing.map((at, i) => evalCommand(calls[at]!, i === 0)),
-      bytes,
-    );
+    const again = await this.#send(missing.map((at, i) => evalCommand(calls[at]!, i === 0)));
     missing.forEach((at, i) => (sent[at] = again[i]!));
     return sent.map(({ error, value }) => {
       if (error !== null) throw error;
@@ -192,27 +185,15 @@ export class RedisCalls {
     });
   }
 
-  async #send(commands: readonly Command[], bytes: boolean): Promise<Sent[]> {
+  async #send(commands: readonly Command[]): Promise<readonly RawReply[]> {
+    if (!(this.#redis instanceof Cluster)) return sendRaw(this.#redis, commands);
     if (commands.length === 0) return [];
-    if (commands.length === 1) return [await this.#sendOne(commands[0]!, bytes)];
     const pipeline: ChainableCommander = this.#redis.pipeline();
-    for (const { name, argv } of commands) {
-      if (bytes) pipeline.callBuffer(name, ...argv);
-      else pipeline.call(name, ...argv);
-    }
-    const replies = await pipeline.exec();
-    return (replies ?? []).map(([error, value]) => ({ error, value }));
-  }
-
-  async #sendOne({ name, argv }: Command, bytes: boolean): Promise<Sent> {
-    try {
-      const value = bytes
-        ? await this.#redis.callBuffer(name, ...argv)
-        : await this.#redis.call(name, ...argv);
-      return { error: null, value };
-    } catch (error) {
-      return { error: error instanceof Error ? error : new Error(String(error)), value: undefined };
-    }
+    for (const { name, argv } of commands) pipeline.callBuffer(name, ...argv);
+    const replies = (await pipeline.exec()) ?? [];
+    return replies.map(([error, value]) =>
+      error === null ? { error, value } : { error, value: undefined },
+    );
   }
 
   /** Spares the first calls of a connection the text. Failing is harmless: see `#evaluate`. */
