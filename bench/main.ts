@@ -13,10 +13,18 @@ import { compare } from './compare.ts';
 import { dispatch } from './dispatch.ts';
 import { failover } from './failover.ts';
 import { jobs } from './jobs.ts';
+import { memory } from './memory.ts';
 import { scale } from './scale.ts';
 import { sessions } from './sessions.ts';
 
-const BENCHES: Readonly<Record<string, Bench>> = { sessions, dispatch, jobs, scale, failover };
+const BENCHES: Readonly<Record<string, Bench>> = {
+  sessions,
+  dispatch,
+  jobs,
+  scale,
+  memory,
+  failover,
+};
 
 function overview(): string {
   const rows = Object.values(BENCHES).map(({ command }) => [

@@ -29,22 +29,41 @@ const counts = (): Counts => ({
   cpuS: ownCpuS(),
 });
 
-async function open(wanted: LoadOrder): Promise<void> {
+function open(wanted: LoadOrder): void {
   order = wanted;
   sessions = Array.from({ length: order.sessions }, (_, i) => new ClientSession(i, order));
-  for (let i = 0; i < sessions.length; i += CONNECT_BATCH) {
-    await Promise.all(sessions.slice(i, i + CONNECT_BATCH).map((session) => session.connect()));
-  }
   pace = paceOf(order, sessions);
+}
+
+/** The first so many, or all; how many of them were not connected yet. */
+async function connect(count: number | null): Promise<number> {
+  const some = sessions.slice(0, count ?? sessions.length).filter(({ connected }) => !connected);
+  for (let i = 0; i < some.length; i += CONNECT_BATCH) {
+    await Promise.all(some.slice(i, i + CONNECT_BATCH).map((session) => session.connect()));
+  }
+  return some.length;
 }
 
 async function finish(): Promise<LoadResult> {
   await pace.finish();
+  await resultsOfAll();
+  return result();
+}
+
+async function burst(frames: number): Promise<void> {
+  for (const session of sessions) {
+    for (let i = 0; i < frames && session.connected; i++) session.frame();
+    // One after the other: the instance shall hold audio, not what waits in sockets.
+    await wait(0);
+  }
+  await resultsOfAll();
+}
+
+async function resultsOfAll(): Promise<void> {
   const due = order.peer === 'relay' ? 0 : sum((s) => s.utterances);
   for (let left = RESULTS_MS; left > 0 && sum((s) => s.results) < due; left -= LOOK_MS) {
     await wait(LOOK_MS);
   }
-  return result();
 }
 
 function result(): LoadResult {
@@ -59,6 +78,8 @@ function result(): LoadResult {
 
 serveParent({
   open,
+  connect,
+  burst,
   start: (some: Some | null) => pace.start(some),
   /** Forgets the lateness so far and tells the counts. */
   mark: () => {

@@ -52,6 +52,10 @@ export class ClientSession {
     return this.frames % (this.#order.frames + this.#order.silentFrames) === 0;
   }
 
+  get connected(): boolean {
+    return this.#socket !== null;
+  }
+
   async connect(): Promise<void> {
     const { port, peer, pair, silentFrames } = this.#order;
     const ready = this.#next();
@@ -95,7 +99,8 @@ export class ClientSession {
 
   /** Ends the session; its ledger must agree. */
   async stop(): Promise<void> {
-    if (this.#order.peer === 'relay' || this.#stopped) return this.#socket?.destroy();
+    const here = this.#socket !== null && this.#order.peer === 'dragoman' && !this.#stopped;
+    if (!here) return this.#socket?.destroy();
     const stopped = this.#next();
     this.#stopped = true;
     this.#say({ type: 'stop' });

@@ -20,6 +20,8 @@ export interface SideOrder {
   readonly pair: readonly [string, string];
   /** Arguments of the instance. */
   readonly args: readonly string[];
+  /** Arguments of its Node. */
+  readonly nodeArgs?: readonly string[];
 }
 
 /** The raw figures of one repetition of one side. */
@@ -61,7 +63,12 @@ export class Side {
     this.#stop = server.stop;
   }
 
-  static async start(name: 'dragoman' | 'relay', order: SideOrder): Promise<Side> {
+  /** `first`: only so many sessions connect, the others with `connect`. */
+  static async start(
+    name: 'dragoman' | 'relay',
+    order: SideOrder,
+    first: number = order.load.sessions,
+  ): Promise<Side> {
     const server = await (name === 'relay' ? relay(order) : dragoman(order));
     const clients = new Child('load/client-process.js');
     const nodes = new Child('load/node-process.js');
@@ -71,6 +78,7 @@ export class Side {
     try {
       await nodes.ask('open', { ...order.nodes, frameBytes, ...where } satisfies NodeOrder);
       await clients.ask('open', { ...order.load, ...where } satisfies LoadOrder);
+      await clients.ask('connect', first);
     } catch (error) {
       await side.close();
       throw error;
@@ -109,6 +117,16 @@ export class Side {
         heldBack: result.heldBack,
       },
     };
+  }
+
+  /** Connects the sessions that are not yet; how many those were. */
+  connect(): Promise<number> {
+    return this.#clients.ask('connect');
+  }
+
+  /** Every connected session sends so many frames at once; waits for the results that are due. */
+  burst(frames: number): Promise<void> {
+    return this.#clients.ask('burst', frames);
   }
 
   begin(): Promise<void> {
@@ -170,7 +188,7 @@ async function dragoman(order: SideOrder): Promise<Server> {
   const redis: BenchRedis = await startRedis();
   try {
     const args = ['--redis-url', redis.url, ...order.args];
-    const instance = await LoadInstance.start(new AbortController().signal, args);
+    const instance = await LoadInstance.start(new AbortController().signal, args, order.nodeArgs);
     return {
       name: 'dragoman',
       port: Number(new URL(instance.url).port),

@@ -26,7 +26,7 @@ const SCRAPE_MS = 5000;
 /** Linux counts CPU time in hundredths of a second, whatever the kernel's own rate. */
 const TICKS_PER_S = 100;
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
@@ -68,17 +68,26 @@ export class LoadInstance {
     return this.#child.pid ?? 0;
   }
 
-  static async start(signal: AbortSignal, args: readonly string[]): Promise<LoadInstance> {
+  /** `nodeArgs`: of Node itself, before the program. */
+  static async start(
+    signal: AbortSignal,
+    args: readonly string[],
+    nodeArgs: readonly string[] = [],
+  ): Promise<LoadInstance> {
     const dir = await mkdtemp(join(tmpdir(), 'dragoman-load-'));
     const port = await freePort();
     const log = openSync(join(dir, 'instance.log'), 'a', 0o600);
     const main = fileURLToPath(new URL(PROGRAM, import.meta.url));
     const own = ['--port', String(port), '--data-dir', join(dir, 'data'), '--log-level', 'info'];
     // A process group of its own: Ctrl-C is for us, and it must outlive the sessions.
-    const child = spawn(process.execPath, [...process.execArgv, main, ...own, ...args], {
-      stdio: ['ignore', log, log],
-      detached: true,
-    });
+    const child = spawn(
+      process.execPath,
+      [...process.execArgv, ...nodeArgs, main, ...own, ...args],
+      {
+        stdio: ['ignore', log, log],
+        detached: true,
+      },
+    );
     child.on('error', () => undefined);
     closeSync(log);
     const instance = new LoadInstance(child, dir, `ws://127.0.0.1:${port}`);
