@@ -92,7 +92,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'test/sim/memory-sessions.ts',
     find: "if (a.tokenHash === null && a.owner !== session.owner) return { status: 'fenced' };",
     replace: '',
-    seed: 25,
+    seed: 270,
   },
   {
     name: 'a late registration of the same process fences the node',

@@ -24,6 +24,8 @@ import type { PoolHost } from './pool-host.ts';
 
 /** Messages handled before other events of the thread (Redis replies, timers) get their turn. */
 const TURN_MAX = 256;
+/** What nobody waits for leaves with the next thing that is waited for, or after this long. */
+const PATIENCE_MS = 5;
 
 export interface RuntimeOptions {
   readonly raw: RawPort;
@@ -43,8 +45,13 @@ export class PoolRuntime implements Effects {
   /** What need not wait behind audio. */
   readonly #urgent = new Mailbox<SupervisorToPool>();
   readonly #frames = new FrameGatherer();
+  /** Something was posted that is waited for. */
+  #pressing = false;
+  /** When what was posted without hurry leaves all the same. */
+  #waitsUntil = Infinity;
   #replies: ((now: number) => void)[] = [];
   #scheduled = false;
+  #inTurn = false;
   #timer: TimerHandle | undefined;
   #timerAt = Infinity;
 
@@ -73,20 +80,37 @@ export class PoolRuntime implements Effects {
   }
 
   post(message: PoolToSupervisor, transfer?: readonly ArrayBuffer[]): void {
+    // The end of a turn sends it, or the first turn after it has waited long enough.
+    if (!isPatient(message)) this.#pressing = true;
+    else if (this.#waitsUntil === Infinity) {
+      this.#waitsUntil = this.#options.clock.monoMs() + PATIENCE_MS;
+    }
+    if (!this.#inTurn) this.#schedule();
     const frame = frameOf(message);
     if (frame !== null) {
       this.#frames.add(frame.conn, frame.bytes);
       if (this.#frames.isFull) this.#postFrames();
-      this.#schedule();
       return;
     }
     if (!this.#frames.isEmpty && concernsClients(message)) this.#postFrames();
-    this.#port.post(message, transfer);
+    this.#port.postPatient(message, transfer);
   }
 
   #postFrames(): void {
     const batch = this.#frames.take();
-    this.#port.post({ type: 'client.frames', batch }, [batch.frames]);
+    this.#port.postPatient({ type: 'client.frames', batch }, [batch.frames]);
+  }
+
+  #flush(now: number): void {
+    if (!this.#pressing && now < this.#waitsUntil) return;
+    this.#pressing = false;
+    this.#waitsUntil = Infinity;
+    if (!this.#frames.isEmpty) this.#postFrames();
+    this.#port.flush();
+  }
+
+  get #wakeAt(): number {
+    return Math.min(this.#host?.wakeAt ?? Infinity, this.#waitsUntil);
   }
 
   call<K extends keyof Registry>(
@@ -122,11 +146,13 @@ export class PoolRuntime implements Effects {
     this.#scheduled = true;
     this.#options.later(() => {
       this.#scheduled = false;
+      this.#inTurn = true;
       try {
         this.#turn();
       } catch (error) {
         this.#options.fail(error);
       }
+      this.#inTurn = false;
     });
   }
 
@@ -143,10 +169,9 @@ export class PoolRuntime implements Effects {
     this.#port.consumed(n);
     if (host.wakeAt <= now) host.wake(now);
     host.flush(now);
-    if (!this.#frames.isEmpty) this.#postFrames();
-    this.#port.flush();
+    this.#flush(now);
     if (this.mailbox > 0 && this.#port.ready()) this.#schedule();
-    this.#arm(host.wakeAt, now);
+    this.#arm(this.#wakeAt, now);
   }
 
   #handle(host: PoolHost, mailbox: Mailbox<SupervisorToPool>, max: number, now: number): number {
@@ -167,7 +192,7 @@ export class PoolRuntime implements Effects {
       this.#timerAt = Infinity;
       const woken = this.#options.clock.monoMs();
       // Most of what was waited for has left with something else.
-      const next = this.#host?.wakeAt ?? woken;
+      const next = this.#wakeAt;
       if (next > woken) this.#arm(next, woken);
       else this.#schedule();
     });
@@ -175,9 +200,15 @@ export class PoolRuntime implements Effects {
 
   close(): void {
     this.#options.clock.clear(this.#timer);
-    this.#port.flush();
+    this.#flush(Infinity);
     this.#port.close();
   }
+}
+
+/** Each batch wakes the supervisor and each message by itself costs a system call on its socket. */
+function isPatient(m: PoolToSupervisor): boolean {
+  if (m.type === 'client.send') return m.message.type === 'utterance' || m.message.type === 'ack';
+  return m.type === 'slab.return' || m.type === 'stats';
 }
 
 /** A message that may be sent as it is, without the gateway having to know what it says. */

@@ -59,8 +59,7 @@ export class Supervisor implements GatewayEvents {
   /** Every session an actor thread here has; null: its client is away. */
   readonly #sessions = new Map<SessionId, ConnId | null>();
   readonly #nodes = new NodeRoutes();
-  /** Null: no drain has begun. A thread that is restarted meanwhile has to say it again. */
-  #drained: Set<ThreadHandle> | null = null;
+  #drained: Set<ThreadHandle> | null = null; // null: no drain; a thread restarted meanwhile says it again
   /** Called when no thread has anything running after a drain began. */
   onDrained: () => void = () => undefined;
 
@@ -209,9 +208,7 @@ export class Supervisor implements GatewayEvents {
         this.#gateway?.sendClient(m.conn, m.message);
         return;
       case 'client.frames':
-        eachFrame(m.batch, (conn, frame) => {
-          this.#frame(conn, frame);
-        });
+        eachFrame(m.batch, (conn, frame) => this.#frame(conn, frame));
         return;
       case 'client.frame':
         this.#frame(m.conn, new Uint8Array(m.frame));

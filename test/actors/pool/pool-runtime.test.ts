@@ -11,6 +11,7 @@ function setup() {
   const turns: (() => void)[] = [];
   const handled: string[] = [];
   const posted: unknown[] = [];
+  const clock = new ManualClock();
   const runtime = new PoolRuntime({
     raw: {
       postMessage: (value) => posted.push(value),
@@ -18,7 +19,7 @@ function setup() {
       close: () => undefined,
     },
     creditMax: 4096,
-    clock: new ManualClock(),
+    clock,
     later: (fn) => turns.push(fn),
     registry: {} as Registry,
     fail: (error) => {
@@ -35,7 +36,7 @@ function setup() {
   const receive = (m: readonly { type: string }[]) => deliver({ v: 1, ack: 0, m });
   const turn = () => turns.splice(0).forEach((fn) => fn());
   turn();
-  return { runtime, receive, turn, handled, posted };
+  return { runtime, receive, turn, handled, posted, clock };
 }
 
 const many = (type: string, n: number) => Array.from({ length: n }, () => ({ type }));
@@ -53,6 +54,27 @@ test('runtime: what nodes say does not wait behind audio, and audio not for ever
   expect(handled.filter((t) => t !== 'attempt').slice(-2)).toEqual([
     'client.message',
     'client.message',
+  ]);
+});
+
+test('runtime: what nobody waits for leaves with the next that is waited for, or after 5 ms', () => {
+  const { runtime, turn, posted, clock } = setup();
+  const ack = { type: 'ack', audio_offset: 1 } as const;
+  runtime.post({ type: 'client.send', conn: 1, message: ack });
+  runtime.post({ type: 'slab.return', slab: 3 });
+  turn();
+  expect(posted).toEqual([]);
+  runtime.post({ type: 'client.hold', conn: 1, hold: true });
+  turn();
+  expect(posted).toHaveLength(1);
+  runtime.post({ type: 'slab.return', slab: 4 });
+  turn();
+  clock.nowMs += 5;
+  clock.fireNext();
+  turn();
+  expect(posted).toMatchObject([
+    { m: [{ type: 'slab.return' }, { type: 'client.frames' }, { type: 'client.hold' }] },
+    { m: [{ type: 'slab.return', slab: 4 }] },
   ]);
 });
 
