@@ -4,13 +4,13 @@
   Needs: lib_job, lib_running. Gives: reconcile.
 ]]
 -- ARGV from `at` on: jobId attempt, … Returns the attempts to keep (live now, their slots taken),
--- those the node should drop, and those believed to be on the node which it did not name; all as
--- members of its set of jobs.
+-- those the node should drop, those believed to be on the node which it did not name, and those of
+-- jobs without a record (ended long ago, or lost: their owner knows); all as members of its set of jobs.
 local function reconcile(nodeId, at)
   local members = redis.call('SMEMBERS', slotsKey(nodeId))
   local believed, named = {}, {}
   for _, member in ipairs(members) do believed[member] = true end
-  local keep, drop, missing = {}, {}, {}
+  local keep, drop, missing, unknown = {}, {}, {}, {}
   for i = at, #ARGV, 2 do
     local id, n = ARGV[i], tonumber(ARGV[i + 1])
     local member = memberOf(id, n)
@@ -23,11 +23,12 @@ local function reconcile(nodeId, at)
       keep[#keep + 1] = member
     else
       if believed[member] then redis.call('SREM', slotsKey(nodeId), member) end
-      drop[#drop + 1] = member
+      local gone = job and drop or unknown
+      gone[#gone + 1] = member
     end
   end
   for _, member in ipairs(members) do
     if not named[member] then missing[#missing + 1] = member end
   end
-  return keep, drop, missing
+  return keep, drop, missing, unknown
 end

@@ -34,13 +34,14 @@ export const nodeRegister = defineScript('node_register', {
   decode(reply) {
     const [word, rest] = status(reply, ['registered', 'stale']);
     if (word === 'stale') return { status: word, incarnation: int(rest[0]) };
-    const [instance, connection, keep, drop, lost] = rest;
+    const [instance, connection, keep, drop, lost, unknown] = rest;
     const fenced = { instance: text(instance) as InstanceId, connection: text(connection) };
     return {
       status: word,
       keep: attemptRefs(keep),
       drop: attemptRefs(drop),
       lost: attemptRefs(lost),
+      unknown: attemptRefs(unknown),
       ...(fenced.connection === '' ? {} : { fenced }),
     };
   },
@@ -69,7 +70,7 @@ export const nodeHeartbeat = defineScript('node_heartbeat', {
     const [word, rest] = status(reply, ['ok', 'unknown', 'fenced']);
     if (word === 'unknown') return { status: word };
     if (word === 'fenced') return { status: word, incarnation: int(rest[0]) };
-    const [state, changed, claim, cancel, lost] = rest;
+    const [state, changed, claim, cancel, lost, unknown] = rest;
     return {
       status: word,
       state: nodeState(state),
@@ -77,6 +78,7 @@ export const nodeHeartbeat = defineScript('node_heartbeat', {
       claim: int(claim) === 1,
       cancel: attemptRefs(cancel),
       lost: attemptRefs(lost),
+      unknown: attemptRefs(unknown),
     };
   },
 });

@@ -20,7 +20,8 @@
   ARGV[15…] per running attempt: jobId attempt
 
   Returns {status, ...}
-    ok       state changed claim cancel lost  (changed, claim: 0 or 1; lists of jobId#attempt)
+    ok       state changed claim cancel lost unknown  (changed, claim: 0 or 1; lists of
+             jobId#attempt)
     unknown  register again
     fenced   incarnation
 ]]
@@ -119,7 +120,7 @@ set('slots', slots)
 set('load', load)
 if state == 'degraded' and old.state ~= 'degraded' then set('probeAt', now + degradedProbeMs) end
 if services ~= '' then redis.call('HSET', infoKey(nodeId), 'services', services) end
-local _, cancel, missing = reconcile(nodeId, FIRST_ITEM)
+local _, cancel, missing, unknown = reconcile(nodeId, FIRST_ITEM)
 local deniedOnce, lost = denied(missing)
 if deniedOnce ~= old.denied then
   redis.call('HSET', infoKey(nodeId), 'denied', deniedOnce)
@@ -132,4 +133,4 @@ if old.state == 'offline' then
   redis.call('ZREM', offlineKey, nodeId)
 end
 local claim = verdict(loadNode(nodeId), '') == 'eligible' and #waitingPools(nodeId) > 0
-return { 'ok', state, state ~= old.told and 1 or 0, claim and 1 or 0, cancel, lost }
+return { 'ok', state, state ~= old.told and 1 or 0, claim and 1 or 0, cancel, lost, unknown }

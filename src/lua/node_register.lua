@@ -21,8 +21,8 @@
   ARGV[15…] per running attempt: jobId attempt
 
   Returns {status, ...}
-    registered  fencedInstance fencedConnection keep drop lost  (lists of jobId#attempt; the first
-                two empty when no older connection is registered)
+    registered  fencedInstance fencedConnection keep drop lost unknown  (lists of jobId#attempt;
+                the first two empty when no older connection is registered)
     stale       incarnation  a newer one is registered
 ]]
 --@include lib_keys
@@ -81,5 +81,5 @@ redis.call('ZADD', nodesKey, now + nodeTtlMs, nodeId)
 redis.call('ZREM', offlineKey, nodeId)
 if old then leavePools(nodeId, old.pools, pools) end
 joinPools(nodeId, pools)
-local keep, drop, lost = reconcile(nodeId, FIRST_ITEM)
-return { 'registered', fencedInstance, fencedConnection, keep, drop, lost }
+local keep, drop, lost, unknown = reconcile(nodeId, FIRST_ITEM)
+return { 'registered', fencedInstance, fencedConnection, keep, drop, lost, unknown }

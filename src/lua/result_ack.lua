@@ -28,12 +28,11 @@ local function ack(resultSeq)
   if from > last then return { 'ok' } end
   for seq = from, last do
     local utterance = utteranceOf(seq)
-    if strict and utterance == doneBelow then
-      -- The next one in order, as nearly always: it needs no mark that it was there.
-      if redis.call('HDEL', resultsKey, utterance) == 1 then
-        kept = kept - 1
-        doneBelow = doneBelow + 1
-      end
+    if strict then
+      -- The next one in order needs no mark that it was there. The client has it, also if it was lost here.
+      local counts = seq == from or isKept(utterance)
+      if redis.call('HDEL', resultsKey, utterance) == 1 and counts then kept = kept - 1 end
+      doneBelow = doneBelow + 1
     elseif isKept(utterance) then
       forget(utterance, seq)
       kept = kept - 1

@@ -37,7 +37,7 @@ end
 local function append(utterance, state, packed)
   local counter = 'end:' .. state
   local v = redis.call('HMGET', sessionKey, 'order', 'doneBelow', 'nextSeq', 'kept', counter,
-    'goneSeq', 'firstSeq')
+    'goneSeq', 'firstSeq', 'told:' .. utterance)
   if not v[1] then return { 'no_session' } end
   strict = v[1] == 'strict'
   local doneBelow = tonumber(v[2])
@@ -56,6 +56,11 @@ local function append(utterance, state, packed)
   end
   redis.call('HSET', sessionKey, 'nextSeq', math.max(nextSeq, seq + 1), 'kept', kept,
     counter, (v[5] or 0) + 1)
+  if v[8] then
+    -- Redis had lost the result that was counted before (session_open).
+    redis.call('HINCRBY', sessionKey, 'end:' .. v[8], -1)
+    redis.call('HDEL', sessionKey, 'told:' .. utterance)
+  end
   redis.call('PEXPIRE', resultsKey, sessionTtlMs)
   return { 'appended', seq }
 end

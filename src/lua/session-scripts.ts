@@ -4,22 +4,26 @@
  * Thread: any. Pure.
  */
 import { END_STATES, type EndState } from '../domain/job.ts';
-import { bytes, int, list, status } from './decode.ts';
+import { bytes, int, list, status, text } from './decode.ts';
 import { defineScript } from './define-script.ts';
 
 export const sessionOpen = defineScript('session_open', {
-  keys: ['session'],
+  keys: ['session', 'results'],
   args: [
     'owner',
     'epoch',
     'tokenHash',
+    'formerToken',
     'tenant',
     'order',
     'config',
     'nextUtterance',
     'audioOffset',
+    'turnId',
     'doneBelow',
     'nextSeq',
+    'ledger',
+    'given',
     'sessionTtlMs',
   ],
   decode: (reply) => ({ status: status(reply, ['opened', 'exists'])[0] }),
@@ -101,6 +105,8 @@ export const sessionResume = defineScript('session_resume', {
           results: keptResults(rest[6]),
           pending: list(rest[7]).map(int),
           ledger: ledger(rest[8]),
+          tokenHash: text(rest[9]),
+          formerToken: text(rest[10]),
         };
     }
   },

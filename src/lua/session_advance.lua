@@ -10,7 +10,7 @@
   Returns a list, for each session {status, ...}
     ok
     fenced   a newer owner has it
-    unknown
+    unknown  or it has lost that the caller took it over: to be opened again
 ]]
 local sessionTtlMs = ARGV[1]
 local FIRST_ITEM = 2
@@ -18,11 +18,10 @@ local ITEM = 4
 
 local function advance(sessionKey, at)
   local v = redis.call('HMGET', sessionKey, 'epoch', 'nextUtterance', 'audioOffset', 'turnId')
-  if not v[1] then return { 'unknown' } end
-  local epoch = tonumber(ARGV[at])
-  if tonumber(v[1]) > epoch then return { 'fenced' } end
-  -- A higher epoch than the stored one: Redis has lost its last second. The caller's is right.
-  redis.call('HSET', sessionKey, 'epoch', epoch,
+  local stored, epoch = tonumber(v[1] or -1), tonumber(ARGV[at])
+  if stored < epoch then return { 'unknown' } end
+  if stored > epoch then return { 'fenced' } end
+  redis.call('HSET', sessionKey,
     'nextUtterance', math.max(tonumber(v[2]), tonumber(ARGV[at + 1])),
     'audioOffset', math.max(tonumber(v[3]), tonumber(ARGV[at + 2])),
     'turnId', math.max(tonumber(v[4]), tonumber(ARGV[at + 3])))

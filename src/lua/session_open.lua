@@ -1,45 +1,98 @@
 #!lua
 --[[
-  session_open — a new session, or one whose record Redis has lost, opened again by its owner.
+  session_open — a new session, or one that Redis has lost, or whose last changes it has lost, written
+  again by its owner.
 
   KEYS[1]  session        hash
+  KEYS[2]  results        hash
   ARGV[1]  owner
   ARGV[2]  epoch
   ARGV[3]  tokenHash
-  ARGV[4]  tenant
-  ARGV[5]  order          strict or relaxed
-  ARGV[6]  config
-  ARGV[7]  nextUtterance
-  ARGV[8]  audioOffset
-  ARGV[9]  doneBelow      utterances below this have their result, and the client has it
-  ARGV[10] nextSeq        the next result_seq, where it is not the utterance's number
-  ARGV[11] sessionTtlMs   how long it waits for its client
+  ARGV[4]  formerToken    the one shown before
+  ARGV[5]  tenant
+  ARGV[6]  order          strict or relaxed
+  ARGV[7]  config
+  ARGV[8]  nextUtterance
+  ARGV[9]  audioOffset
+  ARGV[10] turnId
+  ARGV[11] doneBelow      utterances below this have their result, and the client has it
+  ARGV[12] nextSeq        the next result_seq
+  ARGV[13] ledger         state count …: the ends of all results that the client was given
+  ARGV[14] given          utterance state …: the latest of them
+  ARGV[15] sessionTtlMs   how long it waits for its client
 
   Returns {status, ...}
     opened  also for a repeat of the same call
-    exists
+    exists  another owner has it
 ]]
 local sessionKey = KEYS[1]
+local resultsKey = KEYS[2]
 local owner = ARGV[1]
-local epoch = ARGV[2]
+local epoch = tonumber(ARGV[2])
 local tokenHash = ARGV[3]
-local tenant = ARGV[4]
-local order = ARGV[5]
-local config = ARGV[6]
-local nextUtterance = ARGV[7]
-local audioOffset = ARGV[8]
-local doneBelow = ARGV[9]
-local nextSeq = ARGV[10]
-local sessionTtlMs = ARGV[11]
+local formerToken = ARGV[4]
+local tenant = ARGV[5]
+local order = ARGV[6]
+local config = ARGV[7]
+local nextUtterance = tonumber(ARGV[8])
+local audioOffset = tonumber(ARGV[9])
+local turnId = tonumber(ARGV[10])
+local doneBelow = tonumber(ARGV[11])
+local nextSeq = tonumber(ARGV[12])
+local ledger = ARGV[13]
+local given = ARGV[14]
+local sessionTtlMs = ARGV[15]
+local strict = order == 'strict'
+--@include lib_results
 
-local v = redis.call('HMGET', sessionKey, 'owner', 'epoch', 'token')
-if v[1] then
-  local same = v[1] == owner and v[2] == epoch and v[3] == tokenHash
-  return { same and 'opened' or 'exists' }
+local v = redis.call('HMGET', sessionKey, 'owner', 'epoch', 'token', 'nextUtterance', 'audioOffset',
+  'turnId', 'nextSeq', 'doneBelow')
+local stored = tonumber(v[2] or -1)
+if stored > epoch or (stored == epoch and (v[1] ~= owner or v[3] ~= tokenHash)) then
+  return { 'exists' }
 end
-redis.call('HSET', sessionKey, 'owner', owner, 'epoch', epoch, 'token', tokenHash,
-  'formerToken', '', 'tenant', tenant, 'order', order, 'config', config,
-  'nextUtterance', nextUtterance, 'audioOffset', audioOffset, 'turnId', 0,
-  'doneBelow', doneBelow, 'nextSeq', nextSeq, 'firstSeq', nextSeq, 'kept', 0, 'goneSeq', -1)
+local known = v[1]
+if not known then
+  -- What was given out under numbers that nobody knows any more cannot be given again.
+  local goneSeq = strict and -1 or nextSeq - 1
+  redis.call('HSET', sessionKey, 'owner', owner, 'epoch', epoch, 'token', tokenHash,
+    'formerToken', formerToken, 'tenant', tenant, 'order', order, 'config', config,
+    'nextUtterance', nextUtterance, 'audioOffset', audioOffset, 'turnId', turnId,
+    'doneBelow', doneBelow, 'nextSeq', nextSeq, 'firstSeq', nextSeq, 'kept', 0,
+    'goneSeq', goneSeq)
+else
+  redis.call('HSET', sessionKey, 'owner', owner, 'epoch', epoch, 'token', tokenHash,
+    'formerToken', formerToken, 'nextUtterance', math.max(tonumber(v[4]), nextUtterance),
+    'audioOffset', math.max(tonumber(v[5]), audioOffset), 'turnId', math.max(tonumber(v[6]), turnId),
+    'nextSeq', math.max(tonumber(v[7]), nextSeq))
+end
+
+-- Results that the client was given and that are lost: done, and counted. With relaxed order, none
+-- may be given again under another number. With strict order, where the number is the utterance's, one
+-- that the client has not confirmed may still be wanted: `told:<utterance>` is what it was counted as.
+local from = known and tonumber(v[8]) or doneBelow
+for utterance, state in string.gmatch(given, '(%d+) (%a+)') do
+  local n = tonumber(utterance)
+  if n >= from and redis.call('HEXISTS', resultsKey, utterance) == 0 then
+    local first
+    if strict and n >= doneBelow then
+      first = redis.call('HSETNX', sessionKey, 'told:' .. utterance, state)
+    else
+      first = redis.call('HSETNX', resultsKey, utterance, '')
+      if not strict then redis.call('HSET', sessionKey, 'goneSeq', nextSeq - 1) end
+    end
+    if known and first == 1 then redis.call('HINCRBY', sessionKey, 'end:' .. state, 1) end
+  end
+end
+-- Those before that, of which the owner has only heard.
+if not strict then
+  for utterance = from, doneBelow - 1 do redis.call('HSETNX', resultsKey, utterance, '') end
+end
+for state, count in string.gmatch(ledger, '(%a+) (%d+)') do
+  local stored = tonumber(redis.call('HGET', sessionKey, 'end:' .. state) or 0)
+  redis.call('HSET', sessionKey, 'end:' .. state, math.max(stored, tonumber(count)))
+end
+redis.call('HSET', sessionKey, 'doneBelow', pastDone(from))
+redis.call('PEXPIRE', resultsKey, sessionTtlMs)
 redis.call('PEXPIRE', sessionKey, sessionTtlMs)
 return { 'opened' }

@@ -19,7 +19,8 @@
   ARGV[8] pendingMax    utterances without a result that are named
 
   Returns {status, ...}
-    resumed       epoch audioOffset nextUtterance turnId order config results pending ledger
+    resumed       epoch audioOffset nextUtterance turnId order config results pending ledger token
+                  formerToken
                   (results: utterance, seq, packed, …; pending: utterances; ledger: counts)
     unknown
     refused       wrong token, or behind a later resume
@@ -70,17 +71,27 @@ for seq = from, s.nextSeq - 1 do
     results[#results + 1] = redis.call('HGET', resultsKey, utterance)
   end
 end
-for utterance = s.doneBelow, s.nextUtterance - 1 do
+-- With strict order the client has all before what it names, also what Redis has lost of it.
+local dueFrom = strict and math.max(s.doneBelow, (resultSeq or -1) + 1) or s.doneBelow
+for utterance = dueFrom, s.nextUtterance - 1 do
   if redis.call('HEXISTS', resultsKey, utterance) == 0 then pending[#pending + 1] = utterance end
   if #pending == pendingMax then break end
 end
 local states = {}
 for state in string.gmatch(ledgerStates, '%S+') do states[#states + 1] = 'end:' .. state end
 local ledger = redis.call('HMGET', sessionKey, unpack(states))
-for i = 1, #states do ledger[i] = ledger[i] or '0' end
+for i = 1, #states do ledger[i] = tonumber(ledger[i] or 0) end
+-- What is due is not counted, whatever the client had been told of it before it was lost.
+for _, utterance in ipairs(pending) do
+  local told = redis.call('HGET', sessionKey, 'told:' .. utterance)
+  for i = 1, #states do
+    if told and states[i] == 'end:' .. told then ledger[i] = ledger[i] - 1 end
+  end
+end
 
 redis.call('HSET', sessionKey, 'epoch', s.epoch + 1, 'owner', owner)
 if tokenHash ~= '' then
+  s.token, s.formerToken = newTokenHash, tokenHash
   redis.call('HSET', sessionKey, 'token', newTokenHash, 'formerToken', tokenHash)
   if attempt then redis.call('HSET', sessionKey, 'attempt', attempt) end
 end
@@ -88,5 +99,5 @@ redis.call('PEXPIRE', sessionKey, sessionTtlMs)
 redis.call('PEXPIRE', resultsKey, sessionTtlMs)
 return {
   'resumed', s.epoch + 1, s.audioOffset, s.nextUtterance, s.turnId, s.order, s.config, results,
-  pending, ledger,
+  pending, ledger, s.token, s.formerToken,
 }

@@ -9,16 +9,16 @@
   Returns a list, for each session {status, ...}
     ok
     fenced   a newer owner has it
-    unknown
+    unknown  or it has lost that the caller took it over: to be opened again
 ]]
 local sessionTtlMs = ARGV[1]
 local FIRST_ITEM = 2
 local ITEM = 1
 
 local function touch(sessionKey, resultsKey, epoch)
-  local stored = redis.call('HGET', sessionKey, 'epoch')
-  if not stored then return { 'unknown' } end
-  if tonumber(stored) > epoch then return { 'fenced' } end
+  local stored = tonumber(redis.call('HGET', sessionKey, 'epoch') or -1)
+  if stored < epoch then return { 'unknown' } end
+  if stored > epoch then return { 'fenced' } end
   redis.call('PEXPIRE', sessionKey, sessionTtlMs)
   redis.call('PEXPIRE', resultsKey, sessionTtlMs)
   return { 'ok' }

@@ -122,6 +122,8 @@ export type SupervisorToPool =
       readonly ref: AttemptRef;
       readonly loss: AttemptLoss;
     }
+  /** The node runs it, and the registry has no record of the job. */
+  | { readonly type: 'job.unknown'; readonly nodeId: NodeId; readonly ref: AttemptRef }
   /** A rescue of a job whose session belongs on this thread. */
   | { readonly type: 'job.rescued'; readonly rescue: Rescue }
   /** The instance goes on; answered in kind once all before it is dealt with. */
@@ -189,6 +191,7 @@ export type PoolToSupervisor =
       readonly ref: AttemptRef;
       readonly loss: AttemptLoss;
     }
+  | { readonly type: 'job.unknown'; readonly nodeId: NodeId; readonly ref: AttemptRef }
   | { readonly type: 'job.rescued'; readonly rescue: Rescue }
   /** Read no more from this client until told otherwise: it has as much under way as it may. */
   | { readonly type: 'client.hold'; readonly conn: ConnId; readonly hold: boolean }
@@ -196,6 +199,12 @@ export type PoolToSupervisor =
   | { readonly type: 'stats'; readonly stats: ThreadStats }
   | { readonly type: 'pulse' }
   | { readonly type: 'drained' };
+
+/** What a thread learned of a job whose session belongs on another. */
+export type JobNews = Extract<
+  PoolToSupervisor,
+  { type: 'job.assigned' | 'job.lost' | 'job.unknown' | 'job.rescued' }
+>;
 
 /** Upper bounds of the dispatch latency buckets, milliseconds. */
 export const LATENCY_BUCKETS_MS = [

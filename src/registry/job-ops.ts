@@ -56,14 +56,18 @@ function restoreItem(known: JobMemory) {
     deadlineMs: Math.ceil(known.deadlineMs),
     needs: known.needs.join(' '),
     affinity: known.affinity ?? '',
-    attempt: known.at?.attempt ?? 0,
-    nodeId: known.at?.nodeId ?? '',
+    attempts: known.attempts,
+    nodeId: known.nodeId ?? '',
+    needsAudio: known.needsAudio,
     meta: known.meta,
   };
 }
 
 /** Bytes go by plain SET, not through the script: Lua would copy them twice. */
-function storeAudio(spec: JobSpec, audioTtlMs: number): Command[] {
+function storeAudio(
+  spec: Pick<JobSpec, 'jobId' | 'audioStart' | 'audioEnd' | 'deadlineMs' | 'audio'>,
+  audioTtlMs: number,
+): Command[] {
   if (spec.audio === undefined) return [];
   const { buffer, byteOffset, byteLength } = spec.audio;
   const key = audioKey(spec.jobId, spec.audioStart, spec.audioEnd);
@@ -161,8 +165,9 @@ export function jobOps(calls: RedisCalls, timing: RegistryTiming): JobOps {
       orNone(jobs, (some) => {
         const { acceptMs, requeueMs, degradedProbeMs } = timing;
         const args = { acceptMs, requeueMs, degradedProbeMs, progressMs };
+        const audio = some.flatMap((known) => storeAudio(known, audioTtlMs));
         const keys = { cell: cellKey(cell) };
-        return calls.run(call(scripts.jobRestore, keys, args, some.map(restoreItem)));
+        return calls.runAfter(audio, call(scripts.jobRestore, keys, args, some.map(restoreItem)));
       }),
 
     jobAccept: ({ cell, items }) =>

@@ -58,17 +58,21 @@ export type JobSubmitReply =
   | { readonly status: 'audio_missing' };
 
 /** A job the owner has accepted, as it knows it. */
-export type JobMemory = Omit<JobSpec, 'audio' | 'priority'> & {
-  /** The attempt that was handed over; absent: it waits. */
-  readonly at?: { readonly attempt: number; readonly nodeId: NodeId };
+export type JobMemory = Omit<JobSpec, 'priority'> & {
+  /** How often it was handed over. */
+  readonly attempts: number;
+  /** Where the last attempt runs; absent: it waits. */
+  readonly nodeId?: NodeId;
+  /** Nobody but the registry has its audio, unless `audio` is given. */
+  readonly needsAudio: boolean;
 };
-/** Writes again what Redis has lost of accepted jobs. */
+/** Writes again what Redis has lost of accepted jobs: their record, or the last hand-overs. */
 export interface JobRestore {
   readonly cell: number;
   readonly jobs: readonly JobMemory[];
 }
 export type JobRestoreReply =
-  /** Nothing was lost; as with `job_submit`. */
+  /** As with `job_submit`. */
   | Extract<JobSubmitReply, { status: 'exists' | 'queued' }>
   /** It runs where it was handed to. */
   | { readonly status: 'restored' }

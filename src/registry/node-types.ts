@@ -32,10 +32,12 @@ export type NodeRegisterReply =
       readonly status: 'registered';
       /** Running attempts that are still wanted: live (again), their slots taken. */
       readonly keep: readonly AttemptRef[];
-      /** Running attempts whose job has ended or is unknown. */
+      /** Running attempts whose job has ended, or which are over. */
       readonly drop: readonly AttemptRef[];
       /** Attempts the registry had on this node and the node does not name: to `jobFail`. */
       readonly lost: readonly AttemptRef[];
+      /** Running attempts of jobs that have no record: their owner restores them or gives them up. */
+      readonly unknown: readonly AttemptRef[];
       /** An older connection of the node, to be told `fenced` and closed. */
       readonly fenced?: { readonly instance: InstanceId; readonly connection: string };
     }
@@ -66,6 +68,8 @@ export type NodeHeartbeatReply =
       readonly cancel: readonly AttemptRef[];
       /** Denied by two heartbeats: to `jobFail` with `denied`. */
       readonly lost: readonly AttemptRef[];
+      /** As with `nodeRegister`. */
+      readonly unknown: readonly AttemptRef[];
       /** The node has room and jobs wait: call `queueClaim`. */
       readonly claim: boolean;
     }

@@ -36,23 +36,25 @@ function withKeys<T extends { readonly session: SessionId }>(item: T) {
 
 function open(a: SessionOpen, sessionTtlMs: number) {
   const { owner, epoch, tokenHash, tenant, order, config, nextUtterance, audioOffset } = a;
-  return call(
-    scripts.sessionOpen,
-    { session: sessionKey(a.session) },
-    {
-      owner,
-      epoch,
-      tokenHash,
-      tenant,
-      order,
-      config,
-      nextUtterance,
-      audioOffset,
-      doneBelow: a.doneBelow ?? 0,
-      nextSeq: a.nextSeq ?? 0,
-      sessionTtlMs,
-    },
-  );
+  return call(scripts.sessionOpen, keysOf(a.session), {
+    owner,
+    epoch,
+    tokenHash,
+    formerToken: a.formerToken ?? '',
+    tenant,
+    order,
+    config,
+    nextUtterance,
+    audioOffset,
+    turnId: a.turnId ?? 0,
+    doneBelow: a.doneBelow ?? 0,
+    nextSeq: a.nextSeq ?? 0,
+    ledger: Object.entries(a.ledger ?? {})
+      .flat()
+      .join(' '),
+    given: (a.given ?? []).flatMap((g) => [g.utterance, g.state]).join(' '),
+    sessionTtlMs,
+  });
 }
 
 function resume(a: SessionResume, sessionTtlMs: number) {

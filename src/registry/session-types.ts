@@ -14,6 +14,8 @@ export interface SessionOpen {
   readonly owner: SessionOwner;
   readonly epoch: number;
   readonly tokenHash: string;
+  /** The token before that, good until this one was shown. */
+  readonly formerToken?: string;
   readonly tenant: string;
   readonly order: 'strict' | 'relaxed';
   /** Packed `SessionConfig`. */
@@ -21,13 +23,22 @@ export interface SessionOpen {
   readonly nextUtterance: number;
   readonly audioOffset: number;
   /**
-   * Opened again after Redis lost it: utterances below this have a result that the client has, and
-   * `nextSeq` is the next `result_seq` of a relaxed session. A new session leaves both out (0).
+   * Opened again because Redis has lost it, or the last changes of it: utterances below `doneBelow` have
+   * a result that the client has, `nextSeq` is the next `result_seq`, `ledger` the ends of all results
+   * that it was given, and `given` the latest of them. A new session leaves all out.
    */
+  readonly turnId?: number;
   readonly doneBelow?: number;
   readonly nextSeq?: number;
+  readonly ledger?: SessionLedger;
+  readonly given?: readonly GivenResult[];
+}
+export interface GivenResult {
+  readonly utterance: number;
+  readonly state: EndState;
 }
 export interface SessionOpenReply {
+  /** `exists`: another owner has it. */
   readonly status: 'opened' | 'exists';
 }
 
@@ -39,6 +50,7 @@ export interface SessionAdvance {
   readonly audioOffset: number;
   readonly turnId: number;
 }
+/** `unknown`: the registry has lost it, or that the caller took it over: to be opened again. */
 export interface SessionAdvanceReply {
   readonly status: 'ok' | 'fenced' | 'unknown';
 }
@@ -72,6 +84,9 @@ export type SessionResumeReply =
       /** Utterances below `nextUtterance` that have no result yet. */
       readonly pending: readonly number[];
       readonly ledger: SessionLedger;
+      /** Of the tokens that are good now: the owner writes them again should they be lost. */
+      readonly tokenHash: string;
+      readonly formerToken: string;
     }
   | { readonly status: 'unknown' }
   | { readonly status: 'refused' }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { bytes, EN_ES, job, node, spec } from '../registry/fixtures.ts';
+import { bytes, EN_ES, job, memory, node, spec } from '../registry/fixtures.ts';
 import { tables } from './table.ts';
 
 const { row, redis } = tables();
@@ -247,7 +247,7 @@ test('job_restore: a waiting job whose audio is still there waits again; without
       await redis().call('DEL', 'dg:v1:{c0}:job:en-es.a2222222222222222222:0');
       await redis().call('DEL', 'dg:v1:{c0}:queue:en:es', 'dg:v1:{c0}:waiting');
     },
-    call: (b) => b.r.jobRestore({ cell: 0, jobs: [spec(0), spec(1)] }),
+    call: (b) => b.r.jobRestore({ cell: 0, jobs: [memory(0), memory(1)] }),
   });
   expect(outcome).toMatchInlineSnapshot(`
     {

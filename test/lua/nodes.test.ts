@@ -26,6 +26,7 @@ test('node_register: a node not known', async () => {
         "keep": [],
         "lost": [],
         "status": "registered",
+        "unknown": [],
       },
     }
   `);
@@ -75,6 +76,7 @@ test('node_register: the same life on another connection, naming one of its jobs
           },
         ],
         "status": "registered",
+        "unknown": [],
       },
     }
   `);
@@ -116,6 +118,7 @@ test('node_heartbeat: the first good one makes it ready', async () => {
           "lost": [],
           "state": "ready",
           "status": "ok",
+          "unknown": [],
         },
       },
       "left": {
@@ -128,6 +131,7 @@ test('node_heartbeat: the first good one makes it ready', async () => {
         "lost": [],
         "state": "ready",
         "status": "ok",
+        "unknown": [],
       },
     }
   `);
@@ -154,6 +158,7 @@ test('node_heartbeat: names a job given to the queue meanwhile', async () => {
           "lost": [],
           "state": "ready",
           "status": "ok",
+          "unknown": [],
         },
       },
       "left": {
@@ -175,6 +180,7 @@ test('node_heartbeat: names a job given to the queue meanwhile', async () => {
         "lost": [],
         "state": "ready",
         "status": "ok",
+        "unknown": [],
       },
     }
   `);
@@ -204,6 +210,7 @@ test('node_heartbeat: a pool key that expired is written again', async () => {
         "lost": [],
         "state": "ready",
         "status": "ok",
+        "unknown": [],
       },
     }
   `);

@@ -18,7 +18,15 @@ export function nodeConformance(make: MakeHarness): void {
         ...{ status: 'ok', state: 'warming', changed: false, claim: false },
       });
       expect(await b.heartbeat('n1')).toEqual({
-        ...{ status: 'ok', state: 'ready', changed: true, claim: true, cancel: [], lost: [] },
+        ...{
+          status: 'ok',
+          state: 'ready',
+          changed: true,
+          claim: true,
+          cancel: [],
+          lost: [],
+          unknown: [],
+        },
       });
       expect(await b.heartbeat('n1')).toMatchObject({ state: 'ready', changed: false });
     });
@@ -28,7 +36,7 @@ export function nodeConformance(make: MakeHarness): void {
       await b.ready('n1');
       const newer = { incarnation: 2, connection: 'n1-2', instance: I2 };
       expect(await b.register('n1', newer)).toEqual({
-        ...{ status: 'registered', keep: [], drop: [], lost: [] },
+        ...{ status: 'registered', keep: [], drop: [], lost: [], unknown: [] },
         fenced: { instance: I1, connection: 'n1-1' },
       });
       expect(await b.register('n1')).toEqual({ status: 'stale', incarnation: 2 });
@@ -97,7 +105,7 @@ export function nodeConformance(make: MakeHarness): void {
       const ghost = { jobId: job(9), attempt: 1 };
       const running = [ref(x), ghost];
       expect(await b.register('n1', { connection: 'n1-2', running, slots: 3 })).toMatchObject({
-        ...{ keep: [ref(x)], drop: [ghost], lost: [ref(y)] },
+        ...{ keep: [ref(x)], drop: [], unknown: [ghost], lost: [ref(y)] },
       });
       expect(await b.state(x.jobId)).toBe('running');
       expect(await b.used('n1')).toBe(2);

@@ -4,11 +4,11 @@
  * Thread: any. Owns: nothing.
  */
 import { expect, test } from 'vitest';
-import { Bench, I1, job, node, ref, spec, type MakeHarness } from './fixtures.ts';
+import { Bench, bytes, I1, job, memory, node, ref, type MakeHarness } from './fixtures.ts';
 
 const N1 = node('n1');
 /** A job that was handed to n1 as its `attempt`-th attempt, in a registry that knows nothing of it. */
-const ran = (n: number, attempt = 1) => ({ ...spec(n), at: { attempt, nodeId: N1 } });
+const ran = (n: number, attempts = 1) => memory(n, { attempts, nodeId: N1 });
 const at = (n: number, attempt = 1) => ({ jobId: job(n), attempt, nodeId: N1 });
 
 export function restoreConformance(make: MakeHarness): void {
@@ -19,7 +19,7 @@ export function restoreConformance(make: MakeHarness): void {
     await b.ready('n1');
     const assignment = await b.assigned(0);
     await b.submit(1);
-    const replies = await b.r.jobRestore({ cell: 0, jobs: [ran(0), spec(1)] });
+    const replies = await b.r.jobRestore({ cell: 0, jobs: [ran(0), memory(1)] });
     expect(replies).toEqual([
       { status: 'exists', state: 'assigned', audioEnd: 100, assignment },
       { status: 'exists', state: 'queued', audioEnd: 200 },
@@ -75,9 +75,56 @@ export function restoreConformance(make: MakeHarness): void {
 
   test('a lost job that waited has lost its audio too: nothing is written', async () => {
     const b = await setup();
-    expect(await b.r.jobRestore({ cell: 0, jobs: [spec(0)] })).toEqual([
+    expect(await b.r.jobRestore({ cell: 0, jobs: [memory(0)] })).toEqual([
       { status: 'audio_missing' },
     ]);
     expect(await b.r.jobFetch({ jobId: job(0), withAudio: false })).toBeNull();
+  });
+
+  test('a lost job that waited waits again when its owner has the audio, or needs none kept', async () => {
+    const b = await setup();
+    const audio = { audio: bytes(7, 8), audioEnd: 2, audioStart: 0 };
+    const jobs = [memory(0, audio), memory(1, { needsAudio: false })];
+    expect(await b.r.jobRestore({ cell: 0, jobs })).toEqual([
+      { status: 'queued', position: 1 },
+      { status: 'queued', position: 2 },
+    ]);
+    const found = await b.r.jobFetch({ jobId: job(0), withAudio: true });
+    expect([...(found?.audio ?? [])]).toEqual([7, 8]);
+    await b.ready('n1', { slots: 2 });
+    const { handed } = await b.r.queueClaim({ cell: 0, nodeId: N1, limit: 2 });
+    expect(handed).toMatchObject([{ jobId: job(0) }, { jobId: job(1), attempt: 1 }]);
+  });
+
+  test('no attempt’s number is used twice: hand-overs that the record has lost are added to it', async () => {
+    const b = await setup();
+    await b.ready('n2');
+    await b.assigned(0);
+    await b.submit(1);
+    const jobs = [ran(0, 2), memory(1, { attempts: 2 })];
+    expect(await b.r.jobRestore({ cell: 0, jobs })).toEqual([
+      { status: 'restored' },
+      { status: 'exists', state: 'queued', audioEnd: 200 },
+    ]);
+    expect(await b.state(job(0))).toBe('running');
+    // The attempt that the record took for live is lost like any other.
+    expect(await b.fail({ jobId: job(0), attempt: 1, nodeId: node('n2') }, 'denied')).toMatchObject(
+      { status: 'ignored', handed: [{ jobId: job(1), attempt: 3, nodeId: 'n2' }] },
+    );
+    await b.ready('n1');
+    expect(await b.heartbeat('n1', { running: [ref(at(0, 2))] })).toMatchObject({ cancel: [] });
+    expect(await b.end({ ...at(0, 2), state: 'ok' })).toMatchObject({ status: 'ended' });
+    expect(await b.used('n1')).toBe(0);
+  });
+
+  test('a node that names a job without a record is not told to drop it: its owner knows', async () => {
+    const b = await setup();
+    const running = [ref(at(0))];
+    expect(await b.register('n1', { running })).toMatchObject({ drop: [], unknown: running });
+    expect(await b.heartbeat('n1', { running })).toMatchObject({ cancel: [], unknown: running });
+    await b.r.jobRestore({ cell: 0, jobs: [ran(0)] });
+    expect(await b.heartbeat('n1', { running })).toMatchObject({ cancel: [], unknown: [] });
+    await b.end({ ...at(0), state: 'ok' });
+    expect(await b.heartbeat('n1', { running })).toMatchObject({ cancel: running, unknown: [] });
   });
 }

@@ -72,10 +72,21 @@ export function sessionConformance(make: MakeHarness): void {
       expect(await resume(b, { tokenHash: 'h2' })).toMatchObject({ nextUtterance: 1 });
     });
 
-    test('an epoch that Redis forgot is taken from its owner', async () => {
-      const b = await opened();
-      expect(await advance(b, 1, 100, 5)).toBe('ok');
-      expect(await advance(b, 2, 200, 4)).toBe('fenced');
+    test('an owner whose take-over Redis has lost is unknown until it opens the session again', async () => {
+      const b = await opened({ formerToken: 'h0' });
+      await advance(b, 1, 100);
+      expect(await advance(b, 2, 200, 5)).toBe('unknown');
+      expect(await b.r.sessionTouch([{ session: S, epoch: 5 }])).toEqual([{ status: 'unknown' }]);
+      const tokens = { tokenHash: 'h5', formerToken: 'h4' };
+      const cursor = { nextUtterance: 3, audioOffset: 50, turnId: 2 };
+      expect(await open(b, { owner: I2, epoch: 5, ...tokens, ...cursor })).toBe('opened');
+      expect(await advance(b, 2, 200, 1)).toBe('fenced');
+      expect(await open(b)).toBe('exists');
+      expect(await resume(b)).toEqual({ status: 'refused' });
+      expect(await resume(b, { tokenHash: 'h4' })).toMatchObject({
+        ...{ epoch: 6, nextUtterance: 3, audioOffset: 100, turnId: 2 },
+        ...{ tokenHash: 'h2', formerToken: 'h4' },
+      });
     });
 
     test('an unknown session is unknown to all', async () => {
@@ -280,6 +291,54 @@ export function sessionConformance(make: MakeHarness): void {
       expect(await append(b, 5)).toEqual({ status: 'appended', seq: 5 });
       expect(await resume(b)).toMatchObject({ epoch: 8, pending: [4] });
     });
+
+    const ledgerOf = async (b: Bench, resultSeq: number) => {
+      const r = await resume(b, { tokenHash: null, resultSeq });
+      if (r.status !== 'resumed') return r.status;
+      const { ok, failed } = r.ledger;
+      return { due: r.pending, kept: r.results.map(({ utterance }) => utterance), ok, failed };
+    };
+    const gave = (...utterances: number[]) =>
+      utterances.map((utterance) => ({ utterance, state: 'ok' as const }));
+
+    test('strict: what the client was given and Redis has lost is due only while it may lack it', async () => {
+      const b = await opened();
+      await append(b, 0);
+      const again = { nextUtterance: 5, nextSeq: 4, doneBelow: 2, given: gave(0, 1, 2, 3) };
+      for (let twice = 0; twice < 2; twice++) expect(await open(b, again)).toBe('opened');
+      expect(await append(b, 1)).toEqual({ status: 'exists' });
+      expect(await ledgerOf(b, 1)).toEqual({ due: [2, 3, 4], kept: [], ok: 2, failed: 0 });
+      expect(await ledgerOf(b, 2)).toEqual({ due: [3, 4], kept: [], ok: 3, failed: 0 });
+      expect(await append(b, 3, 'failed')).toEqual({ status: 'appended', seq: 3 });
+      expect(await ledgerOf(b, 3)).toEqual({ due: [4], kept: [], ok: 3, failed: 1 });
+      await ack(b, 3);
+      expect(await append(b, 2)).toEqual({ status: 'exists' });
+      expect(await ledgerOf(b, -1)).toEqual({ due: [4], kept: [], ok: 3, failed: 1 });
+    });
+
+    test('relaxed: what was given out and is lost is not given again under another number', async () => {
+      const b = await opened({ order: 'relaxed' });
+      for (const u of [0, 2]) await append(b, u);
+      const given = { doneBelow: 3, given: gave(0, 2, 1, 4), nextSeq: 4 };
+      expect(await open(b, { order: 'relaxed', nextUtterance: 6, ...given })).toBe('opened');
+      expect([await append(b, 1), await append(b, 4)]).toEqual([
+        ...[{ status: 'exists' }, { status: 'exists' }],
+      ]);
+      expect(await append(b, 3)).toEqual({ status: 'appended', seq: 4 });
+      expect(await kept(b, 2)).toEqual({ status: 'results_gone', oldest: 4 });
+      expect(await ledgerOf(b, 3)).toEqual({ due: [5], kept: [3], ok: 5, failed: 0 });
+    });
+
+    for (const order of ['strict', 'relaxed'] as const) {
+      test(`${order}: opened again after everything was lost, the ledger is what the client was given`, async () => {
+        const ledger = { ok: 3, empty: 0, merged: 0, failed: 1, expired: 0, cancelled: 0 };
+        const given = { doneBelow: 4, nextSeq: 4, ledger, given: gave(0, 1, 3) };
+        const b = await opened({ order, nextUtterance: 5, ...given });
+        expect(await ledgerOf(b, 3)).toEqual({ due: [4], kept: [], ok: 3, failed: 1 });
+        expect(await append(b, 4)).toEqual({ status: 'appended', seq: 4 });
+        expect(await ledgerOf(b, 3)).toEqual({ due: [], kept: [4], ok: 4, failed: 1 });
+      });
+    }
 
     test('results of several sessions are recorded in one call', async () => {
       const b = await opened();

@@ -19,6 +19,7 @@ import type {
   JobCompleteReply,
   JobEnd,
   JobFailReply,
+  JobMemory,
   JobSpec,
   JobSubmitReply,
   NodeHeartbeat,
@@ -83,6 +84,12 @@ export function spec(utterance: number, over: Partial<JobSpec> = {}): JobSpec {
     meta: bytes(1, 0, 255),
     ...over,
   };
+}
+
+/** What the owner of a job remembers of it: it waits. */
+export function memory(utterance: number, over: Partial<JobMemory> = {}): JobMemory {
+  const { priority: _, ...known } = spec(utterance);
+  return { ...known, attempts: 0, needsAudio: true, ...over };
 }
 
 export interface Harness {

@@ -165,9 +165,12 @@ export class PairWorld {
   restore(utterance: number): Call {
     const id = job(utterance);
     const last = this.made.findLast(({ jobId }) => jobId === id);
-    const at = last && { attempt: last.attempt, nodeId: last.nodeId };
     return async () => {
-      const memory = { ...spec(utterance), audioStart: 0, audioEnd: 1, ...(at && { at }) };
+      const memory = {
+        ...{ ...spec(utterance), audioStart: 0, audioEnd: 1, needsAudio: true },
+        attempts: last?.attempt ?? 0,
+        ...(last && { nodeId: last.nodeId }),
+      };
       const [reply] = await this.b.r.jobRestore({ cell: 0, jobs: [memory] });
       if (reply?.status === 'audio_missing') return this.#end(id, 'failed');
       return reply !== undefined && 'assignment' in reply && reply.assignment !== undefined

@@ -23,6 +23,8 @@ export interface RedisWeather {
   stalledUntil: number;
   /** Connections are refused before. */
   downUntil: number;
+  /** Each breaks every connection: what is under way is never answered. */
+  restarts: number;
 }
 
 export const fairWeather = (): RedisWeather => ({
@@ -30,6 +32,7 @@ export const fairWeather = (): RedisWeather => ({
   lostReplies: 0,
   stalledUntil: 0,
   downUntil: 0,
+  restarts: 0,
 });
 
 type Anything = Registry & RegistryViews;
@@ -61,8 +64,10 @@ export function flakyRegistry(options: FlakyOptions): Anything {
       lastRun = Math.max(lastRun, weather.stalledUntil, world.now + hop());
       const lost = random.chance(weather.lostReplies) || lastRun > world.now + TIMEOUT_MS;
       if (lost) fail(world.now + TIMEOUT_MS);
+      const { restarts } = weather;
+      const broken = () => weather.restarts !== restarts;
       world.at(lastRun, null, () => {
-        if (world.now < weather.downUntil) {
+        if (world.now < weather.downUntil || broken()) {
           if (!lost) fail(world.now + hop());
           return;
         }
@@ -70,7 +75,11 @@ export function flakyRegistry(options: FlakyOptions): Anything {
         void methods[op]!(args).then((value) => {
           ran(op, args, value);
           lastReply = Math.max(lastReply, world.now + hop());
-          if (!lost) world.at(lastReply, owner, () => resolve(value));
+          if (lost) return;
+          world.at(lastReply, null, () => {
+            if (broken()) fail(world.now);
+            else world.at(world.now, owner, () => resolve(value));
+          });
         }, reject);
       });
     });

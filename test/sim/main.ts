@@ -23,6 +23,7 @@ thread under a simulated clock, with faults by chance. The same seed gives the s
   --nodes N       nodes in each run (default by seed, 1 to 4)
   --sessions N    sessions in each run (default by seed, 1 to 5)
   --faults N      faults in each run (default by seed, 0 to 12)
+  --losses        Redis loses its last second, or everything, in each run
   --plan FILE     run the plan in FILE instead (as written for a failing seed)
   --trace         print every message, fault and log line
   --no-shrink     do not cut failing runs down
@@ -42,6 +43,7 @@ const { values } = parseArgs({
     nodes: { type: 'string' },
     sessions: { type: 'string' },
     faults: { type: 'string' },
+    losses: { type: 'boolean', default: false },
     plan: { type: 'string' },
     trace: { type: 'boolean', default: false },
     'no-shrink': { type: 'boolean', default: false },
@@ -72,11 +74,12 @@ const tracing: Logger = {
 const runOne = (plan: Plan): Promise<Outcome> =>
   run(plan, values.trace ? { log: tracing, tell: print } : {});
 
-const given = Object.fromEntries(
+const numbers = Object.fromEntries(
   (['nodes', 'sessions', 'steps', 'faults'] as const)
     .map((name) => [name, numberOf(name)] as const)
     .filter(([, n]) => n !== undefined),
 ) as Record<string, number>;
+const given = { ...numbers, losses: values.losses };
 
 const totals = { runs: 0, failed: 0, steps: 0, simulatedMs: 0, results: 0, attempts: 0 };
 let ended = false;

@@ -69,24 +69,38 @@ export class ModelJobs {
     const cell = this.#state.cell(no);
     return jobs.map((memory) => {
       const known = this.#state.job(cell, memory.jobId);
-      return known === undefined ? this.#restoreOne(cell, memory) : this.#known(cell, known);
+      if (known === undefined) return this.#restoreOne(cell, memory);
+      const behind = isLive(known) && known.attempts.length < memory.attempts;
+      if (behind && this.#handOver(cell, known, memory)) return { status: 'restored' };
+      return this.#known(cell, known);
     });
   }
 
   /** The model keeps the audio in the job's record: what lost the one has lost the other. */
   #restoreOne(cell: ModelCell, memory: JobMemory): JobRestoreReply {
-    if (memory.at === undefined) return { status: 'audio_missing' };
-    const job = this.#newJob({ ...memory, priority: 'interactive' });
-    const { attempt, nodeId: node } = memory.at;
-    const at = this.#state.now();
-    for (let n = 1; n <= attempt; n++) {
-      const state = n < attempt ? 'ended' : 'live';
-      job.attempts.push({ node, instance: memory.owner, at, state, revivable: false });
+    const { nodeId, needsAudio, audio } = memory;
+    if (nodeId === undefined && needsAudio && audio === undefined) {
+      return { status: 'audio_missing' };
     }
+    const job = this.#newJob({ ...memory, priority: 'interactive' });
     cell.jobs.set(job.id, job);
-    this.#state.taken(cell, node).add(memberOf(job.id, attempt));
-    this.#place.runs(cell, job, attempt);
-    return { status: 'restored' };
+    if (this.#handOver(cell, job, memory)) return { status: 'restored' };
+    return { status: 'queued', position: this.#place.enqueue(cell, job) };
+  }
+
+  /** The hand-overs that the job's record lacks; true: the last one is live. */
+  #handOver(cell: ModelCell, job: ModelJob, { attempts, nodeId, owner }: JobMemory): boolean {
+    const at = this.#state.now();
+    const node = nodeId ?? ('-' as NodeId);
+    while (job.attempts.length < attempts) {
+      const live = nodeId !== undefined && job.attempts.length + 1 === attempts;
+      const state = live ? 'live' : 'ended';
+      job.attempts.push({ node, instance: owner, at, state, revivable: false });
+    }
+    if (nodeId === undefined) return false;
+    this.#state.taken(cell, nodeId).add(memberOf(job.id, attempts));
+    this.#place.runs(cell, job, attempts);
+    return true;
   }
 
   #known(cell: ModelCell, job: ModelJob): Extract<JobSubmitReply, { status: 'exists' }> {

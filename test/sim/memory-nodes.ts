@@ -33,6 +33,7 @@ interface Reconciled {
   readonly keep: readonly AttemptRef[];
   readonly drop: readonly AttemptRef[];
   readonly missing: readonly Member[];
+  readonly unknown: readonly AttemptRef[];
 }
 
 export class ModelNodes {
@@ -59,9 +60,9 @@ export class ModelNodes {
     const state: NodeState = sameLife?.drain === true ? 'draining' : 'warming';
     cell.nodes.set(a.nodeId, this.#newNode(a, sameLife, state, fenced));
     cell.offline.delete(a.nodeId);
-    const { keep, drop, missing } = this.#reconcile(cell, a.nodeId, a.running);
+    const { keep, drop, missing, unknown } = this.#reconcile(cell, a.nodeId, a.running);
     const lost = missing.map(refOf);
-    return { status: 'registered', keep, drop, lost, ...(fenced && { fenced }) };
+    return { status: 'registered', keep, drop, lost, unknown, ...(fenced && { fenced }) };
   }
 
   #newNode(
@@ -97,6 +98,7 @@ export class ModelNodes {
     const believed = [...taken];
     const keep: AttemptRef[] = [];
     const drop: AttemptRef[] = [];
+    const unknown: AttemptRef[] = [];
     const named = new Set<Member>();
     for (const { jobId, attempt } of running) {
       const member = memberOf(jobId, attempt);
@@ -109,10 +111,10 @@ export class ModelNodes {
         keep.push({ jobId, attempt });
       } else {
         taken.delete(member);
-        drop.push({ jobId, attempt });
+        (job === undefined ? unknown : drop).push({ jobId, attempt });
       }
     }
-    return { keep, drop, missing: believed.filter((member) => !named.has(member)) };
+    return { keep, drop, unknown, missing: believed.filter((member) => !named.has(member)) };
   }
 
   heartbeat(a: NodeHeartbeat): NodeHeartbeatReply {
@@ -136,12 +138,12 @@ export class ModelNodes {
     node.pools = a.pools ?? node.pools;
     node.services = a.services ?? node.services;
     node.load = a.load ?? node.load;
-    const { drop, missing } = this.#reconcile(cell, node.id, a.running);
+    const { drop, missing, unknown } = this.#reconcile(cell, node.id, a.running);
     const lost = this.#denied(cell, node, missing);
     const claim =
       this.#place.verdict(cell, node, []) === 'eligible' &&
       this.#place.waiting(cell, node.pools).length > 0;
-    return { status: 'ok', state: node.state, changed, cancel: drop, lost, claim };
+    return { status: 'ok', state: node.state, changed, cancel: drop, lost, unknown, claim };
   }
 
   #nextState(node: ModelNode, a: NodeHeartbeat): NodeState {

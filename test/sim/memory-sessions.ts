@@ -40,27 +40,71 @@ export class ModelSessions {
     if (known !== undefined) {
       const { owner, epoch, token } = known;
       const same = owner === a.owner && epoch === a.epoch && token === a.tokenHash;
-      return { status: same ? 'opened' : 'exists' };
+      if (epoch > a.epoch || (epoch === a.epoch && !same)) return { status: 'exists' };
+      this.#reopen(known, a);
+      return { status: 'opened' };
     }
-    this.#state.sessions.set(a.session, {
+    const session: ModelSession = {
       order: a.order,
       config: a.config.slice(),
       owner: a.owner,
       epoch: a.epoch,
       token: a.tokenHash,
-      formerToken: '',
+      formerToken: a.formerToken ?? '',
       attempt: undefined,
       nextUtterance: a.nextUtterance,
       audioOffset: a.audioOffset,
-      turnId: 0,
+      turnId: a.turnId ?? 0,
       doneBelow: a.doneBelow ?? 0,
       nextSeq: a.nextSeq ?? 0,
-      goneSeq: -1,
+      goneSeq: a.order === 'strict' ? -1 : (a.nextSeq ?? 0) - 1,
       results: new Map(),
+      told: new Map(),
       ledger: emptyLedger(),
       expiresAt: this.#expiry(),
-    });
+    };
+    this.#state.sessions.set(a.session, session);
+    this.#given(session, a, false);
     return { status: 'opened' };
+  }
+
+  /** The registry has lost the last changes of it. */
+  #reopen(session: ModelSession, a: SessionOpen): void {
+    session.owner = a.owner;
+    session.epoch = a.epoch;
+    session.token = a.tokenHash;
+    session.formerToken = a.formerToken ?? '';
+    session.nextUtterance = Math.max(session.nextUtterance, a.nextUtterance);
+    session.audioOffset = Math.max(session.audioOffset, a.audioOffset);
+    session.turnId = Math.max(session.turnId, a.turnId ?? 0);
+    session.nextSeq = Math.max(session.nextSeq, a.nextSeq ?? 0);
+    session.expiresAt = this.#expiry();
+    this.#given(session, a, true);
+  }
+
+  /** Results that the client was given and that are lost; see session_open.lua. */
+  #given(session: ModelSession, a: SessionOpen, known: boolean): void {
+    const { doneBelow = 0, nextSeq = 0, given = [] } = a;
+    const from = session.doneBelow;
+    for (const { utterance, state } of given) {
+      if (utterance < from || session.results.has(utterance)) continue;
+      let first = true;
+      if (session.order === 'strict' && utterance >= doneBelow) {
+        first = !session.told.has(utterance);
+        if (first) session.told.set(utterance, state);
+      } else {
+        session.results.set(utterance, { seq: -1, packed: undefined });
+        if (session.order === 'relaxed') session.goneSeq = nextSeq - 1;
+      }
+      if (known && first) session.ledger[state] += 1;
+    }
+    for (let u = from; session.order === 'relaxed' && u < doneBelow; u++) {
+      if (!session.results.has(u)) session.results.set(u, { seq: -1, packed: undefined });
+    }
+    for (const state of END_STATES) {
+      session.ledger[state] = Math.max(session.ledger[state], a.ledger?.[state] ?? 0);
+    }
+    this.#forget(session, () => false);
   }
 
   #expiry(): number {
@@ -71,13 +115,13 @@ export class ModelSessions {
   #owned(id: SessionId, epoch: number): ModelSession | 'unknown' | 'fenced' {
     const session = this.#state.session(id);
     if (session === undefined) return 'unknown';
+    if (session.epoch < epoch) return 'unknown';
     return session.epoch > epoch ? 'fenced' : session;
   }
 
   advance(a: SessionAdvance): SessionAdvanceReply {
     const session = this.#owned(a.session, a.epoch);
     if (typeof session === 'string') return { status: session };
-    session.epoch = a.epoch;
     session.nextUtterance = Math.max(session.nextUtterance, a.nextUtterance);
     session.audioOffset = Math.max(session.audioOffset, a.audioOffset);
     session.turnId = Math.max(session.turnId, a.turnId);
@@ -93,8 +137,9 @@ export class ModelSessions {
   }
 
   close(a: SessionClose): SessionCloseReply {
-    const session = this.#owned(a.session, a.epoch);
-    if (typeof session === 'string') return { status: session };
+    const session = this.#state.session(a.session);
+    if (session === undefined) return { status: 'unknown' };
+    if (session.epoch > a.epoch) return { status: 'fenced' };
     this.#state.sessions.delete(a.session);
     return { status: 'closed' };
   }
@@ -122,7 +167,11 @@ export class ModelSessions {
     }
     session.expiresAt = this.#expiry();
     const pending: number[] = [];
-    for (let u = session.doneBelow; u < session.nextUtterance; u++) {
+    const strict = session.order === 'strict';
+    const dueFrom = strict
+      ? Math.max(session.doneBelow, (a.resultSeq ?? -1) + 1)
+      : session.doneBelow;
+    for (let u = dueFrom; u < session.nextUtterance; u++) {
       if (!session.results.has(u) && pending.length < PENDING_MAX) pending.push(u);
     }
     const { epoch, audioOffset, nextUtterance, turnId, order } = session;
@@ -130,8 +179,19 @@ export class ModelSessions {
       ...{ status: 'resumed', epoch, audioOffset, nextUtterance, turnId, order, pending },
       config: session.config.slice(),
       results: this.#kept(session, a.resultSeq ?? -1),
-      ledger: { ...session.ledger },
+      ledger: this.#ledger(session, pending),
+      ...{ tokenHash: session.token, formerToken: session.formerToken },
     };
+  }
+
+  /** What is due is not counted. */
+  #ledger(session: ModelSession, pending: readonly number[]): Record<EndState, number> {
+    const ledger = { ...session.ledger };
+    for (const utterance of pending) {
+      const told = session.told.get(utterance);
+      if (told !== undefined) ledger[told] -= 1;
+    }
+    return ledger;
   }
 
   #kept(session: ModelSession, after: number): KeptResult[] {
@@ -153,6 +213,9 @@ export class ModelSessions {
     session.nextSeq = Math.max(session.nextSeq, seq + 1);
     session.results.set(a.utterance, { seq, packed: a.packed.slice() });
     session.ledger[a.state] += 1;
+    const told = session.told.get(a.utterance);
+    if (told !== undefined) session.ledger[told] -= 1;
+    session.told.delete(a.utterance);
     const kept = this.#kept(session, -1);
     const oldest = kept[0];
     if (kept.length > this.#state.timing.resultsUnackedMax && oldest !== undefined) {
@@ -164,7 +227,15 @@ export class ModelSessions {
 
   ack({ session: id, resultSeq }: ResultAck): void {
     const session = this.#state.session(id);
-    if (session !== undefined) this.#forget(session, ({ seq }) => seq <= resultSeq);
+    if (session === undefined) return;
+    if (session.order === 'strict') {
+      // The client has them, also those that the registry has lost.
+      const last = Math.min(resultSeq, session.nextSeq - 1);
+      for (let u = session.doneBelow; u <= last; u++) {
+        if (!session.results.has(u)) session.results.set(u, { seq: u, packed: undefined });
+      }
+    }
+    this.#forget(session, ({ seq }) => seq <= resultSeq);
   }
 
   #forget(session: ModelSession, which: (result: ModelResult) => boolean): void {

@@ -99,6 +99,8 @@ export interface ModelCell {
   readonly budgets: Map<PoolKey, { tokens: number; at: number }>;
 }
 
+const MAPS = ['nodes', 'taken', 'offline', 'jobs', 'active', 'budgets'] as const;
+
 export interface ModelResult {
   readonly seq: number;
   /** Gone once acknowledged or forgotten. */
@@ -121,6 +123,8 @@ export interface ModelSession {
   nextSeq: number;
   goneSeq: number;
   readonly results: Map<number, ModelResult>;
+  /** Given to the client and lost since: what they are counted as. */
+  readonly told: Map<number, EndState>;
   readonly ledger: Record<EndState, number>;
   expiresAt: number;
 }
@@ -143,6 +147,27 @@ export class ModelState {
       queue: new Set(),
       budgets: new Map(),
     }));
+  }
+
+  /** All of it, to go back to. */
+  copy(): unknown {
+    return structuredClone({ cells: this.cells, sessions: this.sessions });
+  }
+
+  /** Goes back to a copy, or to nothing. */
+  restore(copy: unknown): void {
+    const from = copy as Pick<ModelState, 'cells' | 'sessions'> | null;
+    const put = (to: Map<unknown, unknown>, m?: ReadonlyMap<unknown, unknown>) => {
+      to.clear();
+      for (const [key, value] of m ?? []) to.set(key, value);
+    };
+    put(this.sessions, from?.sessions);
+    for (const [i, cell] of this.cells.entries()) {
+      const old = from?.cells[i];
+      for (const name of MAPS) put(cell[name], old?.[name]);
+      cell.queue.clear();
+      for (const id of old?.queue ?? []) cell.queue.add(id);
+    }
   }
 
   now(): number {

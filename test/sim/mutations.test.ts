@@ -21,9 +21,12 @@ beforeAll(async () => {
   scripts = (await import(pathToFileURL(join(root, 'scripts/sim.mjs')).href)) as Scripts;
 });
 
-function simulate(entry: string, seed: number): Promise<{ code: number; said: string }> {
+function simulate(
+  entry: string,
+  { seed = 1, losses = false }: Mutation,
+): Promise<{ code: number; said: string }> {
   const range = ['--seed', String(seed), '--seeds', String(SEEDS)];
-  const args = [entry, ...range, '--stop', '--no-shrink'];
+  const args = [entry, ...range, '--stop', '--no-shrink', ...(losses ? ['--losses'] : [])];
   return new Promise((resolve) => {
     execFile(process.execPath, args, { cwd: root }, (error, stdout) => {
       resolve({ code: error === null ? 0 : Number(error.code), said: stdout });
@@ -34,7 +37,7 @@ function simulate(entry: string, seed: number): Promise<{ code: number; said: st
 test.each(MUTATIONS.map((m, i) => [m.name, m, i] as const))(
   'mutation: %s: the simulator finds it',
   async (_, mutation, i) => {
-    const { code, said } = await simulate(scripts.mutant(`m${i}`, mutation), mutation.seed ?? 1);
+    const { code, said } = await simulate(scripts.mutant(`m${i}`, mutation), mutation);
     expect({ code, found: /^seed \d+: ./m.test(said), said }).toMatchObject({
       code: 1,
       found: true,

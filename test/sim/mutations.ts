@@ -13,6 +13,8 @@ export interface Mutation {
   readonly replace: string;
   /** The first seed to try; a run of a hundred from here finds it. Default 1. */
   readonly seed?: number;
+  /** Found only where Redis loses data. */
+  readonly losses?: boolean;
 }
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -106,5 +108,26 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/actors/pool/batcher.ts',
     find: 'this.#waiting = [...batch, ...this.#waiting];',
     replace: 'void batch;',
+  },
+  {
+    name: 'a session that Redis lost is not written again with its ledger',
+    file: 'src/actors/pool/outstanding.ts',
+    find: '      ledger,\n      given: [...recent.values()],',
+    replace: '      given: [],',
+    losses: true,
+  },
+  {
+    name: 'what a new connection to Redis may have lost is not told again',
+    file: 'src/actors/pool/pool-host.ts',
+    find: 'for (const pool of this.#pools.values()) pool.revise(now);',
+    replace: '',
+    losses: true,
+  },
+  {
+    name: 'a node that Redis lost is not registered again',
+    file: 'src/actors/pool/node-actor.ts',
+    find: '      this.#registerAgain(h);\n      return;\n    }\n    if (reply.status',
+    replace: '      return;\n    }\n    if (reply.status',
+    losses: true,
   },
 ];

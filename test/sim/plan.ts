@@ -63,7 +63,17 @@ export type Fault =
     }
   | { readonly kind: 'redis.stalled'; readonly ms: number }
   | { readonly kind: 'redis.down'; readonly ms: number }
-  | { readonly kind: 'redis.clock'; readonly ms: number };
+  | { readonly kind: 'redis.clock'; readonly ms: number }
+  | Loss;
+
+export type Loss =
+  /** Restarted, and what it was told in the last `back` ms is lost: `appendfsync everysec`. */
+  | { readonly kind: 'redis.rollback'; readonly back: number; readonly ms: number }
+  /** Restarted with nothing; `ms` 0: emptied as it runs, its connections stand. */
+  | { readonly kind: 'redis.emptied'; readonly ms: number };
+
+export const isLoss = (f: Fault): f is Loss =>
+  f.kind === 'redis.rollback' || f.kind === 'redis.emptied';
 
 export type FaultAt = Fault & { readonly at: number };
 
@@ -85,13 +95,32 @@ export interface PlanOptions {
   readonly steps?: number;
   /** Faults a run, on average. */
   readonly faults?: number;
+  /** Redis loses data as well; one run in three meets nothing else. */
+  readonly losses?: boolean;
 }
 
 /** The last fault begins before; what follows is calm. */
 export const STORM_MS = 6000;
 const STEPS_MAX = 400_000;
 
+/** The plan of a seed. With losses it is the same, and they come on top. */
 export function planOf(seed: number, options: PlanOptions = {}): Plan {
+  const plan = planWithoutLosses(seed, options);
+  if (options.losses !== true) return plan;
+  const r = new SeededRandom(seed).fork('losses');
+  const others = r.chance(0.33) ? [] : plan.faults;
+  const losses = Array.from({ length: r.chance(0.25) ? 2 : 1 }, () => loss(r));
+  return { ...plan, faults: [...others, ...losses].sort((a, b) => a.at - b.at) };
+}
+
+function loss(r: SeededRandom): FaultAt {
+  const at = 300 + r.float() * (STORM_MS - 300);
+  const ms = 20 + r.float() * 1000;
+  if (r.chance(0.6)) return { at, kind: 'redis.rollback', back: r.float() * 1000, ms };
+  return { at, kind: 'redis.emptied', ms: r.chance(0.5) ? 0 : ms };
+}
+
+function planWithoutLosses(seed: number, options: PlanOptions): Plan {
   const r = new SeededRandom(seed).fork('plan');
   // One run in eight is calm: there the promises are the strictest.
   const calm = options.faults === undefined ? r.chance(0.125) : options.faults === 0;

@@ -9,13 +9,14 @@ import type { Logger } from '../../src/platform/logger.ts';
 import { jobId, type SessionId } from '../../src/domain/ids.ts';
 import { unpack } from '../../src/protocol/pack.ts';
 import type { SessionClose, SessionCloseReply, SessionTouch } from '../../src/registry/registry.ts';
-import type { ResultMessage } from '../../src/sdk/client.ts';
+import type { DragomanError, ResultMessage } from '../../src/sdk/client.ts';
 import { Audit, type Counts } from './audit.ts';
 import { flakyRegistry, fairWeather, type RedisWeather } from './flaky-registry.ts';
 import { createMemoryRegistry, type MemoryRegistry } from './memory-registry.ts';
 import { brokenRule, leftovers } from './model-invariants.ts';
+import { Losses } from './losses.ts';
 import { Network, type End } from './network.ts';
-import { STORM_MS, type FaultAt, type Plan } from './plan.ts';
+import { isLoss, STORM_MS, type FaultAt, type Plan } from './plan.ts';
 import { SimClient } from './sim-client.ts';
 import { SimInstance } from './sim-instance.ts';
 import { SimNode } from './sim-node.ts';
@@ -69,9 +70,10 @@ class Simulation {
   readonly #options: RunOptions;
   readonly #world: World;
   readonly #network: Network;
-  readonly #audit = new Audit();
+  readonly #audit: Audit;
   readonly #weather: RedisWeather = fairWeather();
   readonly #model: MemoryRegistry;
+  readonly #losses: Losses;
   #clockSkew = 0;
   /** The last fault is over. */
   readonly #calmAt: number;
@@ -87,6 +89,7 @@ class Simulation {
     this.#plan = plan;
     this.#options = options;
     const world = (this.#world = new World(plan.seed));
+    this.#audit = new Audit(plan.faults.some(isLoss) && !plan.faults.every(isLoss));
     this.#network = new Network(world);
     if (options.tell !== undefined)
       this.#network.tell = (from, to, bytes) => this.#overheard(from, to, bytes);
@@ -97,13 +100,17 @@ class Simulation {
       now: () => 1_000_000 + world.now + this.#clockSkew,
       random: () => dice.float(),
     });
+    this.#losses = new Losses(plan, world, this.#model, this.#weather);
     this.#instance = this.#start();
     const audit = this.#audit;
     this.#nodes = plan.nodes.map((n, i) => new SimNode(world, this.#network, i, n, audit));
     const drains = plan.faults.some((f) => f.kind === 'drain');
-    const verdict = (r: ResultMessage) => this.#verdict(r);
+    const verdicts = {
+      result: (r: ResultMessage) => this.#verdict(r),
+      mayEnd: (error: DragomanError) => this.#losses.explainsEnd(error),
+    };
     this.#clients = plan.clients.map(
-      (c, i) => new SimClient(world, this.#network, i, c, audit, verdict, drains),
+      (c, i) => new SimClient(world, this.#network, i, c, audit, verdicts, drains),
     );
     for (const fault of plan.faults) world.at(fault.at, null, () => this.#strike(fault));
     this.#calmAt = Math.max(STORM_MS, ...plan.faults.map((f) => f.at)) + 6000;
@@ -139,8 +146,14 @@ class Simulation {
     });
   }
 
-  /** Never acknowledge what the registry does not know, as passed or as jobs behind that. */
+  /** Never acknowledge what the registry does not know, or did not before it lost it. */
   #acked(session: SessionId, offset: number): void {
+    const kept = Math.max(this.#durable(session, offset), this.#losses.durableBefore(session));
+    if (offset > kept) this.#audit.broken(`${session}: ack ${offset}, but only ${kept} is kept`);
+  }
+
+  /** How far the registry has a session's audio, as passed or as jobs behind that; at least to `offset`. */
+  #durable(session: SessionId, offset = Infinity): number {
     const known = this.#model.state.sessions.get(session);
     let kept = known?.audioOffset ?? 0;
     for (let n = known?.nextUtterance ?? 0; kept < offset; n++) {
@@ -148,7 +161,7 @@ class Simulation {
       if (job === undefined) break;
       kept = job.audioEnd;
     }
-    if (offset > kept) this.#audit.broken(`${session}: ack ${offset}, but only ${kept} is kept`);
+    return kept;
   }
 
   #ran(op: string, args: unknown, reply: unknown, caller: string): void {
@@ -199,6 +212,7 @@ class Simulation {
       return null;
     }
     if (r.status === 'failed' && code === 'audio_lost' && audioPersist === 'off') return null;
+    if (r.status === 'failed' && this.#losses.explainsResult(code)) return null;
     return `${said}: no fault explains it`;
   }
 
@@ -256,11 +270,23 @@ class Simulation {
         return;
       case 'redis.down':
         weather.downUntil = Math.max(weather.downUntil, until);
+        this.#world.at(until, null, () => this.#reconnected());
         return;
       case 'redis.clock':
         this.#clockSkew += f.ms;
         return;
+      case 'redis.rollback':
+      case 'redis.emptied':
+        this.#losses.strike(f, until, (session) => this.#durable(session));
+        if (f.ms > 0) this.#world.at(until, null, () => this.#reconnected());
+        return;
     }
+  }
+
+  #reconnected(): void {
+    // A longer outage has begun meanwhile; its end is the one that counts.
+    if (this.#world.now < this.#weather.downUntil) return;
+    for (const instance of [...this.#zombies, this.#instance]) instance.reconnected();
   }
 
   #crashInstance(ms: number): void {
@@ -321,7 +347,7 @@ class Simulation {
     const heardOf = new Set<string | undefined>(this.#clients.map((c) => c.session?.sessionId));
     const sessions = [...this.#model.state.sessions.keys()];
     return (
-      this.#plan.faults.some((f) => leave.includes(f.kind)) ||
+      this.#plan.faults.some((f) => leave.includes(f.kind) || isLoss(f)) ||
       sessions.some((id) => !heardOf.has(id))
     );
   }

@@ -4,7 +4,7 @@
  *
  * Thread: any. Owns: one session, and what it has seen of it.
  */
-import { connect } from '../../src/sdk/client.ts';
+import { connect, DragomanError } from '../../src/sdk/client.ts';
 import type { DragomanSession, ResultMessage, StoppedMessage } from '../../src/sdk/client.ts';
 import type { Clock } from '../../src/platform/clock.ts';
 import { BYTES_PER_MS, FORMAT, WORD, audioOf, type Range } from './audio.ts';
@@ -18,8 +18,12 @@ import { Owner, type World } from './world.ts';
 const CONNECTS_MAX = 60;
 const FRAME_MS = 50;
 
-/** Whether a result may end so in this run; null: it may, else why not. */
-export type Verdict = (result: ResultMessage) => string | null;
+export interface Verdicts {
+  /** Whether a result may end so in this run; null: it may, else why not. */
+  readonly result: (result: ResultMessage) => string | null;
+  /** Whether a session may end with this error. */
+  readonly mayEnd: (error: DragomanError) => boolean;
+}
 
 export class SimClient {
   readonly owner: Owner;
@@ -30,7 +34,7 @@ export class SimClient {
   readonly #network: Network;
   readonly #plan: ClientPlan;
   readonly #audit: Audit;
-  readonly #verdict: Verdict;
+  readonly #verdicts: Verdicts;
   readonly #clock: Clock;
   readonly #random: SeededRandom;
   #written = 0;
@@ -47,7 +51,7 @@ export class SimClient {
     n: number,
     plan: ClientPlan,
     audit: Audit,
-    verdict: Verdict,
+    verdicts: Verdicts,
     cutElsewhere: boolean,
   ) {
     this.#cutElsewhere = cutElsewhere;
@@ -56,15 +60,25 @@ export class SimClient {
     this.n = n;
     this.#plan = plan;
     this.#audit = audit;
-    this.#verdict = verdict;
+    this.#verdicts = verdicts;
     this.owner = new Owner(`client${n}`);
     this.#clock = world.clockOf(this.owner);
     this.#random = world.dice(`client${n}`);
     world.at(plan.startsAt, this.owner, () => {
       this.#live().catch((error: unknown) => {
-        if (!this.owner.gone) audit.broken(`client ${n}: ${String(error)}`);
+        if (!this.owner.gone) this.#ended(error);
       });
     });
+  }
+
+  #ended(error: unknown): void {
+    if (!(error instanceof DragomanError) || !this.#verdicts.mayEnd(error)) {
+      this.#audit.broken(`client ${this.n}: ${String(error)}`);
+      return;
+    }
+    const { results } = this.#audit.counts;
+    results[`session ${error.code}`] = (results[`session ${error.code}`] ?? 0) + 1;
+    this.done = true;
   }
 
   /** What it is at, for a run that does not end. */
@@ -173,7 +187,7 @@ export class SimClient {
       this.#audit.broken(`${of}: out of order, ${seen} was due`);
     }
     const cancelled = this.#cancelled.has(r.utterance) && r.status === 'cancelled';
-    const why = cancelled ? null : this.#verdict(r);
+    const why = cancelled ? null : this.#verdicts.result(r);
     if (why !== null) this.#audit.broken(`${of}: ${why}`);
     this.#results.set(r.utterance, r);
     const { results } = this.#audit.counts;

@@ -205,6 +205,13 @@ export class SimInstance {
     });
   }
 
+  /** Its connections to Redis are up again, after Redis was restarted. */
+  reconnected(): void {
+    for (const { owner, runtime } of this.lives.values()) {
+      this.#options.world.after(0.01, owner, () => runtime.reconnected());
+    }
+  }
+
   /** kill -9. */
   kill(): void {
     this.owner.dead = true;

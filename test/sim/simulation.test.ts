@@ -39,6 +39,18 @@ test.each(Array.from({ length: SEEDS / GROUP }, (_, i) => [1 + i * GROUP, (i + 1
   60_000,
 );
 
+const LOSSES = 100;
+test.each(Array.from({ length: LOSSES / GROUP }, (_, i) => [1 + i * GROUP, (i + 1) * GROUP]))(
+  'simulation: seeds %i to %i keep every promise although Redis loses its last second, or everything',
+  async (from, to) => {
+    for (let seed = from; seed <= to; seed++) {
+      const { violation } = await run(planOf(seed, { losses: true }));
+      expect({ seed, violation }).toEqual({ seed, violation: null });
+    }
+  },
+  60_000,
+);
+
 test('simulation: audio knows its place, and the audit what is wrong with it', () => {
   const piece = audioOf(3, 400, 480);
   expect(rangeOf(piece)).toEqual({ of: 3, from: 400, to: 480 });

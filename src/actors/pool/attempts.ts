@@ -31,13 +31,20 @@ export class Attempts {
   readonly #endings: Endings;
   readonly #loop: DispatchLoop;
   readonly #events: DeskEvents;
+  readonly #restore: (u: Utterance, now: number, then: () => void) => void;
 
-  constructor(env: PoolEnv, jobs: Jobs, endings: Endings, loop: DispatchLoop, events: DeskEvents) {
+  /** `restore`: the registry has lost the job. */
+  constructor(
+    env: PoolEnv,
+    parts: { jobs: Jobs; endings: Endings; loop: DispatchLoop; events: DeskEvents },
+    restore: (u: Utterance, now: number, then: () => void) => void,
+  ) {
     this.#env = env;
-    this.#jobs = jobs;
-    this.#endings = endings;
-    this.#loop = loop;
-    this.#events = events;
+    this.#jobs = parts.jobs;
+    this.#endings = parts.endings;
+    this.#loop = parts.loop;
+    this.#events = parts.events;
+    this.#restore = restore;
   }
 
   // --- handed to a node ------------------------------------------------------------------------
@@ -162,6 +169,13 @@ export class Attempts {
     if (u !== undefined && why.error !== undefined) u.lastError = why.error;
     const service = why.service === undefined ? {} : { service: why.service };
     this.#loop.cell(cell).fail.add({ ...ref, nodeId, loss, ...service }, (reply, now) => {
+      const known = this.#jobs.get(ref.jobId);
+      if (reply.status === 'unknown' && known !== undefined && !this.#jobs.isOrphan(known)) {
+        // It is to fail where it was, and then go elsewhere.
+        this.#restore(known, now, () => {
+          if (known.state !== 'recording') this.lost(ref, nodeId, loss, why);
+        });
+      }
       this.#failed(ref, reply, now);
     });
   }
@@ -183,7 +197,7 @@ export class Attempts {
     if (r.status === 'queued') this.backToQueue(u, now);
     if (r.status === 'exhausted') this.#endings.exhausted(u, now);
     if (r.status === 'ended') this.#endings.endedElsewhere(u, now);
-    if (r.status === 'unknown') {
+    if (r.status === 'unknown' && this.#jobs.isOrphan(u)) {
       this.#endings.fail(u, 'internal', 'the registry lost the job', now);
     }
   }

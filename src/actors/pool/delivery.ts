@@ -5,10 +5,14 @@
  * waits for a predecessor; everything recorded is in the registry.
  *
  * Thread: pool. Pure.
- * Bounds: results wait for a predecessor no longer than its job's deadline.
+ * Bounds: results wait for a predecessor no longer than its job's deadline; `RECENT_MAX` are remembered.
  */
 import type { EndState } from '../../domain/job.ts';
 import { setResultSeq } from '../../protocol/result-frame.ts';
+import type { GivenResult } from '../../registry/registry.ts';
+
+/** More than a session ends within the second that Redis may lose. */
+const RECENT_MAX = 128;
 
 /** A recorded result on its way to the client. */
 export interface Due {
@@ -61,6 +65,8 @@ export class Delivery {
   #next: number;
   /** Results in the ledger: after a reconnect some are given out again. */
   readonly #counted: Seen;
+  /** The latest of them, by `result_seq`. */
+  readonly recent = new Map<number, GivenResult>();
 
   constructor(at: Standing) {
     this.ledger = { ...at.ledger };
@@ -99,10 +105,19 @@ export class Delivery {
     }
   }
 
-  #count(due: Due): void {
-    if (this.#counted.has(due.seq)) return;
-    this.#counted.add(due.seq);
-    this.ledger[due.status] += 1;
+  #count({ seq, utterance, status: state }: Due): void {
+    const before = this.recent.get(seq);
+    if (before === undefined && this.#counted.has(seq)) return;
+    this.#counted.add(seq);
+    // The registry lost what was given out first: what is given instead counts instead.
+    if (before !== undefined) this.ledger[before.state] -= 1;
+    this.ledger[state] += 1;
+    this.recent.set(seq, { utterance, state });
+    if (this.recent.size <= RECENT_MAX) return;
+    for (const oldest of this.recent.keys()) {
+      this.recent.delete(oldest);
+      return;
+    }
   }
 
   /** The client is away: what is recorded will be read from the registry when it is back. */
@@ -117,6 +132,7 @@ export class Delivery {
     if (at.countedTo <= this.#counted.below) return;
     // It has results that were given out by an earlier life: the registry has counted them.
     Object.assign(this.ledger, at.ledger);
+    this.recent.clear();
     this.#counted.restart(at.countedTo);
   }
 }

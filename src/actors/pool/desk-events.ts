@@ -24,4 +24,6 @@ export interface DeskEvents {
   saturated(u: Utterance, now: number): void;
   /** Its session is here. */
   isHere(u: Utterance): boolean;
+  /** Whose it is; empty when its session is not here. */
+  tenantOf(u: Utterance): string;
 }

@@ -11,6 +11,8 @@ import type {
   JobCompleteReply,
   JobEnd,
   JobFailReply,
+  JobMemory,
+  JobRestoreReply,
   JobSpec,
   JobSubmitReply,
   ResultAck,
@@ -36,6 +38,7 @@ export interface Gathering {
 }
 
 interface CellBatchers {
+  readonly restore: Batcher<JobMemory, JobRestoreReply>;
   readonly submit: Batcher<JobSpec, JobSubmitReply>;
   readonly accept: Batcher<AttemptRef & { nodeId: NodeId }, JobAcceptReply>;
   readonly complete: Batcher<JobEnd, JobCompleteReply>;
@@ -93,6 +96,7 @@ export class DispatchLoop {
       const effects = this.#effects;
       const { gatherMs, acceptMs } = this.#gathering;
       c = {
+        restore: new Batcher((jobs, done) => effects.call('jobRestore', { cell, jobs }, done)),
         submit: new Batcher(
           (jobs, done) => effects.call('jobSubmit', { cell, jobs }, done),
           0,
@@ -109,7 +113,8 @@ export class DispatchLoop {
         ),
         fail: new Batcher((items, done) => effects.call('jobFail', { cell, items }, done)),
       };
-      this.#all.unshift(c.submit, c.accept, c.fail, c.complete);
+      // What the others speak of must be there again before they do.
+      this.#all.unshift(c.restore, c.submit, c.accept, c.fail, c.complete);
       this.#cells.set(cell, c);
     }
     return c;

@@ -8,6 +8,7 @@ import type { SessionId } from '../../domain/ids.ts';
 import type { ClientLink } from './client-link.ts';
 import { Cursor, type CursorPosition } from './cursor.ts';
 import type { DispatchLoop } from './dispatch-loop.ts';
+import type { Resumed } from './standing.ts';
 
 export interface DurableEvents {
   /** The registry lost the session (it was emptied): write it again as it stands. */
@@ -16,9 +17,13 @@ export interface DurableEvents {
   fenced(): void;
 }
 
+type Owned = Pick<Resumed, 'epoch' | 'tokenHash' | 'formerToken'>;
+
 export class Durable {
   readonly cursor: Cursor;
   epoch: number;
+  /** SHA-256 of the resume tokens that are good, hex. */
+  tokens = { current: '', former: '' };
   /** Calls of `session_resume` under way here: until they are answered the epoch is in flux. */
   takeovers = 0;
   readonly #session: SessionId;
@@ -116,9 +121,22 @@ export class Durable {
     this.epoch = Math.max(this.epoch, epoch);
   }
 
+  /** It was taken over here: whose it is by the registry. */
+  own({ epoch, tokenHash: current, formerToken: former }: Owned): void {
+    if (epoch >= this.epoch) this.tokens = { current, former };
+    this.raise(epoch);
+  }
+
+  hasToken(tokenHash: string): boolean {
+    return tokenHash === this.tokens.current || tokenHash === this.tokens.former;
+  }
+
   /** Renews the time the registry keeps the session. */
   touch(): void {
     if (!this.#on) return;
-    this.#loop.touch.add({ session: this.#session, epoch: this.epoch }, () => undefined);
+    const { epoch } = this;
+    this.#loop.touch.add({ session: this.#session, epoch }, ({ status }) => {
+      if (status === 'unknown' && this.#on) this.#events.rewrite(() => undefined);
+    });
   }
 }

@@ -34,7 +34,10 @@ export class JobDesk {
       if (u !== undefined) events.saturated(u, now);
     });
     const endings = new Endings(pool, env, jobs, loop, events);
-    const attempts = new Attempts(env, jobs, endings, loop, events);
+    const attempts = new Attempts(env, { jobs, endings, loop, events }, (u, now, then) => {
+      env.revision.suspect();
+      this.submitting.restore(u, now, then);
+    });
     this.jobs = jobs;
     this.loop = loop;
     this.endings = endings;
@@ -51,8 +54,8 @@ export class JobDesk {
       u.progressAt = now;
       if (u.state === 'assigned' && ref.attempt === u.attempt) u.state = 'running';
     }
-    const told = (reply: 'ok' | 'gone') => {
-      if (reply === 'gone') tellCancel(this.#env, ref, nodeId, 'ended');
+    const told = (reply: 'ok' | 'gone', at: number) => {
+      if (reply === 'gone') this.gone(ref, nodeId, at);
     };
     this.loop.cell(cell).accept.add({ ...ref, nodeId }, told, {
       by: this.#recordedBy(u, accept, now),
@@ -67,6 +70,32 @@ export class JobDesk {
     return u === undefined ? now : u.assignedAt + this.#env.config.acceptMs / 2;
   }
 
+  /**
+   * A node is at work on what the registry knows nothing of. If it is right here, the registry has lost
+   * it and is told again; else the node is to stop.
+   */
+  gone(ref: AttemptRef, nodeId: NodeId, now: number): void {
+    const u = this.jobs.get(ref.jobId);
+    const runs = u?.created === true && (u.state === 'assigned' || u.state === 'running');
+    if (!runs || u.attempt !== ref.attempt || u.nodeId !== nodeId || this.jobs.isOrphan(u)) {
+      tellCancel(this.#env, ref, nodeId, 'ended');
+      return;
+    }
+    this.submitting.restore(u, now, (status) => {
+      if (status !== 'restored') tellCancel(this.#env, ref, nodeId, 'ended');
+      else this.#env.revision.suspect();
+    });
+  }
+
+  /** The registry may have lost any of its jobs. */
+  revise(now: number): void {
+    for (const u of this.jobs.all()) {
+      if (u.created && u.state !== 'recording' && !this.jobs.isOrphan(u)) {
+        this.submitting.restore(u, now);
+      }
+    }
+  }
+
   /** The result of an attempt, from any node. */
   result(ref: AttemptRef, end: EndOf, now: number): void {
     const u = this.jobs.get(ref.jobId);
@@ -74,6 +103,11 @@ export class JobDesk {
       this.jobs.fetch(ref.jobId, false, (found, at) => {
         this.endings.end(found, at, end);
       });
+      return;
+    }
+    if (ref.attempt === u.attempt && end.nodeId !== u.nodeId) {
+      // An attempt has one node: this one is of a job that the registry lost, cut anew since.
+      if (end.nodeId !== undefined) tellCancel(this.#env, ref, end.nodeId, 'ended');
       return;
     }
     if (u.sentAt > 0) this.#env.stats.stages.node.observe(now - u.sentAt);

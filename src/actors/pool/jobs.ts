@@ -54,6 +54,10 @@ export class Jobs {
     return false;
   }
 
+  all(): Iterable<Utterance> {
+    return this.#jobs.values();
+  }
+
   get(id: JobId): Utterance | undefined {
     return this.#jobs.get(id);
   }

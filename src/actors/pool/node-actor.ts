@@ -48,6 +48,8 @@ export class NodeActor {
   readonly #departures: Departure[] = [];
   /** The answer to a heartbeat was lost, and with it perhaps the news of a new state. */
   #newsLost = false;
+  /** This life of the node gets no more jobs; told again to a registry that forgot it. */
+  #draining = false;
   /** When a failed call is tried again. */
   retryAt: number | null = null;
 
@@ -77,6 +79,7 @@ export class NodeActor {
       this.#fence(conn, known);
       return;
     }
+    if (register.incarnation !== this.#register?.incarnation) this.#draining = false;
     this.#conn = conn;
     this.#register = register;
     this.#phase = 'registering';
@@ -116,6 +119,7 @@ export class NodeActor {
 
   drain(conn: ConnId): void {
     if (conn !== this.#conn) return;
+    this.#draining = true;
     const args = { cell: this.#cell, nodeId: this.id };
     this.#env.effects.call('nodeDrain', args, (o) => {
       if (o.ok) this.#send({ type: 'state', state: 'draining', reason: 'asked by the node' });
@@ -196,9 +200,14 @@ export class NodeActor {
     const { config, log } = this.#env;
     const again = this.#phase === 'registered';
     this.#phase = 'registered';
-    this.#lost(reply.lost, 'node_lost');
     if (reply.fenced !== undefined) this.#fenceOld(reply.fenced.connection);
-    if (again) return;
+    this.#unknown(reply.unknown);
+    if (again) {
+      // On its behalf: what it did not name was handed over behind its last heartbeat.
+      if (this.#draining) this.drain(this.#conn);
+      return;
+    }
+    this.#lost(reply.lost, 'node_lost');
     log.info('node.registered', { nodeId: this.id, slots: this.#register?.slots });
     this.#send({
       type: 'registered',
@@ -206,7 +215,8 @@ export class NodeActor {
       instance_id: config.instanceId,
       lease_ms: config.nodeTtlMs,
       heartbeat_ms: config.heartbeatMs,
-      keep: wire(reply.keep),
+      // What has no record is its owner's to say.
+      keep: wire([...reply.keep, ...reply.unknown]),
       drop: wire(reply.drop),
     });
   }
@@ -249,7 +259,7 @@ export class NodeActor {
       ...(h.load === undefined ? {} : { load }),
     };
     this.#env.effects.call('nodeHeartbeat', args, (o, now) => {
-      if (o.ok && conn === this.#conn && this.#phase === 'registered') this.#heard(o.value);
+      if (o.ok && conn === this.#conn && this.#phase === 'registered') this.#heard(o.value, h);
       else if (!o.ok && this.#heartbeat === null && this.#phase === 'registered')
         this.#heartbeat = h;
       if (!o.ok) this.#newsLost = true;
@@ -257,16 +267,17 @@ export class NodeActor {
     });
   }
 
-  #heard(reply: NodeHeartbeatReply): void {
+  #heard(reply: NodeHeartbeatReply, h: NodeMessage<'heartbeat'>): void {
     if (reply.status === 'unknown') {
-      // The registry was emptied; the socket is proof enough that the node lives.
-      this.#waitingRegister = true;
+      // The registry has lost it; the socket is proof enough that the node lives.
+      this.#env.revision.suspect();
+      this.#registerAgain(h);
       return;
     }
     if (reply.status === 'fenced') {
       if (reply.incarnation === this.#register?.incarnation) {
         // The same process, by a connection of its past whose registration came late: ours lives.
-        this.#waitingRegister = true;
+        this.#registerAgain(h);
         return;
       }
       this.#fence(this.#conn, reply.incarnation);
@@ -276,7 +287,9 @@ export class NodeActor {
     for (const ref of reply.cancel) {
       this.#send({ type: 'cancel', job_id: ref.jobId, attempt: ref.attempt, reason: 'ended' });
     }
+    this.#unknown(reply.unknown);
     this.#lost(reply.lost, 'denied');
+    this.#draining ||= reply.state === 'draining';
     const news = reply.changed || this.#newsLost;
     this.#newsLost = false;
     if (
@@ -286,6 +299,12 @@ export class NodeActor {
       this.#send({ type: 'state', state: reply.state, reason: `the node is ${reply.state}` });
     }
     if (reply.claim) this.#claim();
+  }
+
+  /** And what the node has just said, so that it is ready at once. */
+  #registerAgain(h: NodeMessage<'heartbeat'>): void {
+    this.#waitingRegister = true;
+    this.#heartbeat ??= h;
   }
 
   #claim(): void {
@@ -323,6 +342,10 @@ export class NodeActor {
     for (const ref of list) {
       this.#env.effects.post({ type: 'job.lost', nodeId: this.id, ref, loss });
     }
+  }
+
+  #unknown(list: readonly AttemptRef[]): void {
+    for (const ref of list) this.#env.effects.post({ type: 'job.unknown', nodeId: this.id, ref });
   }
 
   /** Tells the node that this instance leaves. */

@@ -32,6 +32,8 @@ export class Outstanding {
   readonly #owed: Set<number>;
   /** Those of them that are being looked up in the registry. */
   readonly #lookedUp = new Set<number>();
+  /** The last result that the client said it has, by `ack` or `resume`; −1 none. */
+  #confirmedSeq = -1;
 
   constructor(order: 'strict' | 'relaxed', link: ClientLink, jobs: Jobs, from?: TakenFrom) {
     const r = from?.resumed;
@@ -109,7 +111,7 @@ export class Outstanding {
   }
 
   /** The registry has lost what is recorded, and held back for want of a predecessor. */
-  recordAgain(session: SessionId, loop: DispatchLoop): void {
+  recordAgain(session: SessionId, loop: DispatchLoop, readBack: () => void): void {
     const waiting = [...this.#delivery.waiting];
     // Without strict order it gets another number this time.
     if (!this.#strict) this.#delivery.forget();
@@ -118,6 +120,7 @@ export class Outstanding {
       const item = { session, utterance, state: status, packed: frame.slice() };
       loop.append.add(item, (reply) => {
         if (reply.status === 'appended') this.give(reply.seq, utterance, status, frame);
+        else if (!this.#strict) readBack();
       });
     }
   }
@@ -127,9 +130,20 @@ export class Outstanding {
     return !this.#strict && !this.#delivery.waiting.next().done;
   }
 
-  /** Below it every utterance has a result that the client was given. `next`: not cut yet. */
-  doneBelow(next: number): number {
-    return Math.min(next, ...this.#owed);
+  confirmed(seq: number): void {
+    this.#confirmedSeq = Math.max(this.#confirmedSeq, seq);
+  }
+
+  /** What the client was given, for a registry that may have lost it; `next` is not durable yet. */
+  given(next: number) {
+    const { ledger, recent, deliveredSeq } = this.#delivery;
+    return {
+      // With strict order the client may be given again what it has not confirmed.
+      doneBelow: this.#strict ? this.#confirmedSeq + 1 : Math.min(next, ...this.#owed),
+      nextSeq: Math.max(deliveredSeq, ...recent.keys()) + 1,
+      ledger,
+      given: [...recent.values()],
+    };
   }
 
   give(seq: number, utterance: number, status: EndState, frame: Uint8Array): void {
@@ -150,10 +164,13 @@ export class Outstanding {
    * read, and given out on the connection that is gone.
    */
   restart(r: Resumed, resultSeq: number | null): boolean {
+    this.confirmed(resultSeq ?? -1);
     const given = this.deliveredSeq;
     const at = standing(r, resultSeq);
     const { next } = at;
     this.#delivery.restart(at);
+    // Given out, not received, and lost by the registry: what became of it is looked up.
+    for (const n of r.pending) this.#owed.add(n);
     return r.results.filter(({ seq }) => seq <= given).length >= given - next + 1;
   }
 

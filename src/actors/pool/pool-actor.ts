@@ -37,6 +37,7 @@ export class PoolActor {
       retrying: (u) => of(u.session)?.link.event(u, 'retrying'),
       saturated: (u, now) => of(u.session)?.link.slowDown(now),
       isHere: (u) => of(u.session) !== undefined,
+      tenantOf: (u) => of(u.session)?.config.tenant ?? '',
       recorded: (u, status, seq, frame, now) => {
         of(u.session)?.recorded(u, status, seq, frame, now);
       },
@@ -78,6 +79,12 @@ export class PoolActor {
     this.#desk.jobs.sweep(now);
   }
 
+  /** The registry may have lost some of what it was told: it is told all of it again. */
+  revise(now: number): void {
+    this.#sessions.revise();
+    this.#desk.revise(now);
+  }
+
   // --- sessions ------------------------------------------------------------------------------
 
   open(m: Message<'session.open'>, now: number): void {
@@ -86,7 +93,7 @@ export class PoolActor {
     const session = this.#takingUp.create({ id: m.session, config, conn: m.conn, now });
     this.#sessions.bound(m.conn, session);
     const { token, tokenHash } = this.#takingUp.newToken();
-    session.tokenHash = tokenHash;
+    session.durable.tokens.current = tokenHash;
     this.#env.effects.call('sessionOpen', this.#sessions.record(session), (o, at) => {
       if (!o.ok || o.value.status !== 'opened') {
         const error = o.ok ? errorBody('internal', 'session id taken') : o.error;
@@ -210,11 +217,12 @@ export class PoolActor {
   }
 
   job(
-    m: Message<'job.assigned'> | Message<'job.lost'> | Message<'job.rescued'> | Message<'job.sent'>,
+    m: Message<'job.assigned' | 'job.lost' | 'job.unknown' | 'job.rescued' | 'job.sent'>,
     now: number,
   ): void {
     const { attempts } = this.#desk;
     if (m.type === 'job.assigned') attempts.assign(m.assignment, now);
+    else if (m.type === 'job.unknown') this.#desk.gone(m.ref, m.nodeId, now);
     else if (m.type === 'job.lost') attempts.lost(m.ref, m.nodeId, m.loss);
     else if (m.type === 'job.rescued') this.#desk.rescued(m.rescue, now);
     else attempts.sent(m, now);

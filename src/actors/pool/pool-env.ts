@@ -12,12 +12,14 @@ import type { Effects } from '../effects.ts';
 import type { PoolConfig } from '../pool-config.ts';
 import type { WakeHeap } from '../wake-heap.ts';
 import type { PoolStats } from './pool-stats.ts';
+import type { Revision } from './revision.ts';
 import type { SelfCheck } from './self-check.ts';
 
 /** A Redis that failed is asked again after this long. */
 export const RETRY_MS = 500;
 
-export interface PoolEnv {
+/** What a thread gives its host. */
+export interface HostEnv {
   readonly config: PoolConfig;
   readonly effects: Effects;
   readonly random: Random;
@@ -26,4 +28,8 @@ export interface PoolEnv {
   readonly selfCheck: SelfCheck;
   readonly log: Logger;
   readonly later: WakeHeap<(now: number) => void>;
+}
+
+export interface PoolEnv extends HostEnv {
+  readonly revision: Revision;
 }

@@ -12,7 +12,8 @@ import type { ConnId, SupervisorToPool } from '../../protocol/supervisor-pool.ts
 import { Janitor } from './janitor.ts';
 import { NodeActor } from './node-actor.ts';
 import { PoolActor } from './pool-actor.ts';
-import type { PoolEnv } from './pool-env.ts';
+import type { HostEnv, PoolEnv } from './pool-env.ts';
+import { Revision } from './revision.ts';
 import type { AudioSink } from './sessions.ts';
 
 type Slab = Extract<SupervisorToPool, { type: 'slab' }>;
@@ -29,14 +30,14 @@ export class PoolHost {
   #draining = false;
 
   constructor(
-    env: PoolEnv,
+    env: HostEnv,
     cells: readonly number[],
     slabs: readonly SharedArrayBuffer[],
     now: number,
   ) {
-    this.#env = env;
+    this.#env = { ...env, revision: new Revision() };
     this.#slabs = new SlabReader(slabs);
-    this.#janitor = new Janitor(env, cells, now);
+    this.#janitor = new Janitor(this.#env, cells, now);
   }
 
   #pool(key: PoolKey): PoolActor {
@@ -114,6 +115,7 @@ export class PoolHost {
         this.#poolOfJob(m.assignment.jobId)?.actor.job(m, now);
         return;
       case 'job.lost':
+      case 'job.unknown':
         this.#poolOfJob(m.ref.jobId)?.actor.job(m, now);
         return;
       case 'job.rescued':
@@ -194,15 +196,23 @@ export class PoolHost {
 
   /** When `wake` has something to do; infinity never happens, the janitor always has. */
   get wakeAt(): number {
-    let at = Math.min(this.#janitor.wakeAt, this.#env.later.nextAt ?? Infinity);
+    const { later, revision } = this.#env;
+    let at = Math.min(this.#janitor.wakeAt, later.nextAt ?? Infinity, revision.dueAt ?? Infinity);
     for (const pool of this.#pools.values()) at = Math.min(at, pool.wakeAt ?? at);
     for (const node of this.#nodes.values()) at = Math.min(at, node.retryAt ?? at);
     return at;
   }
 
+  /** The connection to the registry is a new one: what was confirmed on the last may be lost. */
+  reconnected(now: number): void {
+    this.#env.revision.begin(now);
+    for (const pool of this.#pools.values()) pool.revise(now);
+  }
+
   wake(now: number): void {
     this.#janitor.wake(now);
-    const { later } = this.#env;
+    const { later, revision } = this.#env;
+    if (now >= (revision.dueAt ?? Infinity)) this.reconnected(now);
     for (let fn = later.due(now); fn !== undefined; fn = later.due(now)) fn(now);
     for (const pool of this.#pools.values()) pool.wake(now);
     for (const [id, node] of this.#nodes) {

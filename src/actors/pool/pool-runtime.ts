@@ -136,6 +136,11 @@ export class PoolRuntime implements Effects {
     );
   }
 
+  /** The registry's connection is a new one; heard before any answer that comes on it. */
+  reconnected(): void {
+    this.#reply((now) => this.#host?.reconnected(now));
+  }
+
   #reply(fn: (now: number) => void): void {
     this.#replies.push(fn);
     this.#schedule();

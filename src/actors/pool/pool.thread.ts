@@ -98,6 +98,12 @@ export default async function poolThread(task: PoolThreadTask): Promise<void> {
       systemClock.setTimer(STATS_MS, report);
     };
     report();
+    const reconnected = () => {
+      runtime.reconnected();
+    };
+    redis.on('ready', reconnected);
+    // In a cluster each node has a connection of its own.
+    redis.on('+node', reconnected);
     runtime.start(host);
   });
   closeRedis(redis);

@@ -46,8 +46,6 @@ export class Session {
   readonly #submissions: Submissions;
   readonly outstanding: Outstanding;
   phase: Phase = 'opening';
-  /** SHA-256 of the resume token, hex. */
-  tokenHash = '';
   #silenceAt = 0;
   #touchAt = 0;
   #detachedAt = 0;
@@ -97,11 +95,6 @@ export class Session {
 
   get conn(): ConnId | null {
     return this.link.conn;
-  }
-
-  /** Every utterance below has a result that the client was given. */
-  get doneBelow(): number {
-    return this.outstanding.doneBelow(this.#audio.intake.utterance);
   }
 
   /** The client has confirmed everything; nothing need be kept for it. */
@@ -166,7 +159,9 @@ export class Session {
 
   /** The registry has the session's record again, and has lost what it kept of its results. */
   rewritten(): void {
-    this.outstanding.recordAgain(this.id, this.#desk.loop);
+    this.outstanding.recordAgain(this.id, this.#desk.loop, () => {
+      this.#owner.readBack(this);
+    });
   }
 
   takenOver(epoch: number | null): void {
@@ -248,6 +243,7 @@ export class Session {
   #ack(resultSeq: number): void {
     if (resultSeq <= this.#acked || resultSeq > this.outstanding.deliveredSeq) return;
     this.#acked = resultSeq;
+    this.outstanding.confirmed(resultSeq);
     this.#desk.loop.ack.add({ session: this.id, resultSeq }, () => undefined);
   }
 

@@ -2,12 +2,14 @@
  * The sessions of one pool that are here, by id, and when each wants to be looked at.
  *
  * Thread: pool. Owns: `#sessions`, their wake times.
- * Bounds: sessions ≤ sessions-max of the instance; what waits for a record ≤ utterances under way.
+ * Bounds: sessions ≤ sessions-max of the instance; what waits for a record ≤ utterances under way;
+ * `REWRITES_MAX` records of a revision being written.
  */
 import { errorBody, type ErrorBody } from '../../domain/errors.ts';
 import type { SessionId } from '../../domain/ids.ts';
 import { pack } from '../../protocol/pack.ts';
 import type { ConnId } from '../../protocol/supervisor-pool.ts';
+import type { SessionOpen } from '../../registry/registry.ts';
 import { ownerOf } from '../pool-config.ts';
 import { WakeHeap } from '../wake-heap.ts';
 import type { JobDesk } from './job-desk.ts';
@@ -15,6 +17,9 @@ import type { TakenFrom } from './outstanding.ts';
 import { RETRY_MS, type PoolEnv } from './pool-env.ts';
 import { Session } from './session.ts';
 import type { SessionConfig } from './session-config.ts';
+
+/** More at a time would hold up what clients and nodes are waiting for. */
+const REWRITES_MAX = 64;
 
 /** Who keeps the sessions: what a session asks of it. */
 export interface SessionOwner {
@@ -48,6 +53,8 @@ export class Sessions {
   readonly #wakes = new WakeHeap<Session>();
   /** Sessions whose record is being written anew, and what waits for that. */
   readonly #rewriting = new Map<Session, (() => void)[]>();
+  /** Those of a revision whose turn is still to come. */
+  #toRevise = new Set<Session>();
   /** Tells the host where a connection's audio belongs. */
   readonly bound: Bound;
 
@@ -101,36 +108,60 @@ export class Sessions {
     return session;
   }
 
-  record(s: Session) {
-    const { confirmed } = s.durable.cursor;
+  record(s: Session): SessionOpen {
     return {
       session: s.id,
       owner: ownerOf(this.#env.config),
       epoch: s.durable.epoch,
-      tokenHash: s.tokenHash,
+      tokenHash: s.durable.tokens.current,
+      formerToken: s.durable.tokens.former,
       tenant: s.config.tenant,
       order: s.config.start.order ?? 'strict',
       config: pack({ ...s.config }),
-      nextUtterance: confirmed.nextUtterance,
-      audioOffset: confirmed.audioOffset,
-      nextSeq: s.outstanding.deliveredSeq + 1,
-      doneBelow: s.doneBelow,
-    } as const;
+      ...s.durable.cursor.confirmed,
+      ...s.outstanding.given(s.durable.cursor.confirmed.nextUtterance),
+    };
   }
 
-  /** Writes the session's record anew: the registry was emptied under it. */
+  /** Writes the records of all sessions anew: the registry may have lost some of them. */
+  revise(): void {
+    this.#toRevise = new Set(this.#sessions.values());
+    this.#reviseNext();
+  }
+
+  #reviseNext(): void {
+    for (const s of this.#toRevise) {
+      if (this.#rewriting.size >= REWRITES_MAX) return;
+      this.#toRevise.delete(s);
+      // One that is being opened shows by itself whether it was lost.
+      if (s.phase !== 'opening' && s.phase !== 'closed') this.#begin(s, () => undefined);
+    }
+  }
+
+  /** Writes the session's record anew: the registry has shown that it lost it. */
   rewrite(session: Session, then: () => void): void {
+    this.#env.log.warn('session.rewritten', { session: session.id });
+    this.#env.revision.suspect();
+    this.#begin(session, then);
+  }
+
+  #begin(session: Session, then: () => void): void {
     const waiting = this.#rewriting.get(session);
-    if (waiting === undefined) {
-      this.#env.log.warn('session.rewritten', { session: session.id });
+    if (waiting !== undefined) waiting.push(then);
+    else {
       this.#rewriting.set(session, [then]);
       this.#rewrite(session);
-    } else waiting.push(then);
+    }
   }
 
   #rewrite(session: Session): void {
-    this.#env.effects.call('sessionOpen', this.record(session), (o, now) => {
-      if (!o.ok) {
+    const record = this.record(session);
+    this.#env.effects.call('sessionOpen', record, (o, now) => {
+      const { durable } = session;
+      const known = this.#sessions.get(session.id) === session;
+      // A take-over of our own is under way, or was while this was written.
+      const stale = durable.takeovers > 0 || durable.epoch > record.epoch;
+      if (known && (!o.ok || (o.value.status === 'exists' && stale))) {
         this.#env.later.set(now + RETRY_MS, () => {
           this.#rewrite(session);
         });
@@ -138,8 +169,10 @@ export class Sessions {
       }
       const waiting = this.#rewriting.get(session) ?? [];
       this.#rewriting.delete(session);
-      session.rewritten();
+      if (known && o.ok && o.value.status === 'exists') this.#fencedOut(session);
+      else if (known) session.rewritten();
       for (const then of waiting) then();
+      this.#reviseNext();
     });
   }
 

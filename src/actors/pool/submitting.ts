@@ -1,5 +1,6 @@
 /**
- * Submitting: an utterance becomes a job that the registry has, handed to a node at once or queued.
+ * Submitting: an utterance becomes a job that the registry has, handed to a node at once or queued;
+ * and has again, when it was lost there.
  *
  * Thread: pool. Owns: nothing (the utterances are in jobs.ts).
  */
@@ -8,7 +9,7 @@ import type { NodeId, PoolKey } from '../../domain/ids.ts';
 import { isEnded } from '../../domain/job.ts';
 import { SERVICE_TYPES } from '../../domain/node.ts';
 import { pack } from '../../protocol/pack.ts';
-import type { JobSpec, JobSubmitReply } from '../../registry/registry.ts';
+import type { JobRestoreReply, JobSpec, JobSubmitReply } from '../../registry/registry.ts';
 import type { Attempts } from './attempts.ts';
 import type { DeskEvents } from './desk-events.ts';
 import type { DispatchLoop } from './dispatch-loop.ts';
@@ -19,6 +20,10 @@ import type { Utterance } from './utterance.ts';
 
 /** A submit that Redis took without its audio is repeated; more than this is a sick Redis. */
 const SUBMIT_TRIES_MAX = 3;
+
+/** Of a job that is restored its session's wishes are not known any more. */
+const RESTORED = { priority: 'interactive', affinity: undefined } as const;
+export type RestoreStatus = JobRestoreReply['status'];
 
 /** What the session adds to its utterance. */
 export interface SubmitExtras {
@@ -57,16 +62,60 @@ export class Submitting {
     u.submittedAt = u.submittedAt === 0 ? now : u.submittedAt;
     u.submitting = true;
     this.#loop.cell(u.cell).submit.add(this.#spec(u, x), (reply, at) => {
-      u.submitting = false;
-      const { next } = u;
-      u.next = null;
-      if (u.state === 'recording') this.#jobs.dropBuffer(u);
-      this.#submitted(u, x, reply, at, tries);
-      if (!u.submitting) this.#events.submitted(u, at);
-      // Handed over meanwhile, and neither ended nor handed to another since.
-      const due = next !== null && u.state !== 'recording' && u.attempt === next.attempt;
-      if (due) this.#attempts.go(u, next, at);
+      this.#answered(u, at, () => {
+        this.#submitted(u, x, reply, at, tries);
+        if (!u.submitting) this.#events.submitted(u, at);
+      });
     });
+  }
+
+  /** The registry has read the buffer: what waited for it goes on. */
+  #answered(u: Utterance, now: number, act: () => void): void {
+    u.submitting = false;
+    const { next } = u;
+    u.next = null;
+    if (u.state === 'recording') this.#jobs.dropBuffer(u);
+    act();
+    // Handed over meanwhile, and neither ended nor handed to another since.
+    const due = next !== null && u.state !== 'recording' && u.attempt === next.attempt;
+    if (due) this.#attempts.go(u, next, now);
+  }
+
+  /**
+   * The registry may have lost the job: it is told what is known of it here. `then` hears what the
+   * registry says now.
+   */
+  restore(u: Utterance, now: number, then?: (status: RestoreStatus, now: number) => void): void {
+    if (u.submitting || u.state === 'recording') {
+      // It is being told already (what is asked of it next comes behind that), or it is over.
+      then?.('restored', now);
+      return;
+    }
+    u.submitting = true;
+    const runs = u.state === 'assigned' || u.state === 'running';
+    const deadlineMs = Math.max(1, Math.round(u.overdueAt - now));
+    const tenant = this.#events.tenantOf(u);
+    const { priority: _, ...spec } = this.#spec(u, { tenant, deadlineMs, ...RESTORED });
+    const memory = {
+      ...spec,
+      attempts: u.attempt,
+      needsAudio: this.#env.config.audioPersist === 'on',
+      ...(runs && u.nodeId !== undefined ? { nodeId: u.nodeId } : {}),
+    };
+    this.#loop.cell(u.cell).restore.add(memory, (reply, at) => {
+      this.#answered(u, at, () => {
+        if (u.state !== 'recording') this.#restored(u, reply, at);
+        then?.(reply.status, at);
+      });
+    });
+  }
+
+  #restored(u: Utterance, r: JobRestoreReply, now: number): void {
+    if (r.status === 'exists' && isEnded(r.state)) this.#endings.endedElsewhere(u, now);
+    else if (r.status === 'exists' && r.assignment) this.#attempts.assign(r.assignment, now);
+    else if (r.status === 'audio_missing') {
+      this.#endings.fail(u, 'audio_lost', 'the registry lost the audio of the utterance', now);
+    }
   }
 
   #spec(u: Utterance, x: SubmitExtras): JobSpec {

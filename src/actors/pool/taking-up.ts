@@ -55,9 +55,13 @@ export class TakingUp {
   // --- a client resumes ------------------------------------------------------------------------
 
   resume(m: Message<'session.resume'>, now: number): void {
-    const { token, tokenHash } = this.newToken();
     const take = new TakeUp(m.session, m.conn, now);
     this.#joining.set(m.conn, take);
+    this.#resume(take, m);
+  }
+
+  #resume(take: TakeUp, m: Message<'session.resume'>, again = false): void {
+    const { token, tokenHash } = this.newToken();
     const args = {
       session: m.session,
       owner: ownerOf(this.#env.config),
@@ -68,9 +72,20 @@ export class TakingUp {
     };
     this.#takeOver(args, (o, at) => {
       if (!o.ok) return this.#refuse(take, o.error);
-      if (o.value.status !== 'resumed') return this.#refuse(take, refusal(o.value));
+      if (o.value.status !== 'resumed') {
+        const known = this.#sessions.get(m.session);
+        const good = known?.durable.hasToken(args.tokenHash) === true;
+        const lost = o.value.status === 'unknown' || o.value.status === 'refused';
+        if (known === undefined || !good || !lost || again) {
+          return this.#refuse(take, refusal(o.value));
+        }
+        // The session is here: it is the registry that forgot it, or its token.
+        this.#sessions.rewrite(known, () => {
+          if (this.#joining.get(m.conn) === take) this.#resume(take, m, true);
+        });
+        return;
+      }
       this.#settle(take, o.value, m.resultSeq, at, (session, then) => {
-        session.tokenHash = tokenHash;
         const conn = this.#arrive(session, take, then);
         if (conn === null) return false;
         session.sayResumed(conn, token);
@@ -214,7 +229,7 @@ export class TakingUp {
     // The connection of one that is adopted is older than any that resumes, however late the answer.
     if (!take.adopted) take.epoch = r.epoch;
     const there = (session: Session, moved: Resumed, at: number) => {
-      session.durable.raise(moved.epoch);
+      session.durable.own(moved);
       const arrived = arrive(session, at);
       if (arrived) session.resumed(moved, resultSeq);
       this.#catchUp(session, moved, at, take.adopted);

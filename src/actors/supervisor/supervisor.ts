@@ -26,6 +26,7 @@ import type {
   AttemptMessage,
   ClientControl,
   ConnId,
+  JobNews,
   PoolToSupervisor,
 } from '../../protocol/supervisor-pool.ts';
 import { NodeRoutes } from './node-routes.ts';
@@ -250,6 +251,7 @@ export class Supervisor implements GatewayEvents {
         return;
       case 'job.assigned':
       case 'job.lost':
+      case 'job.unknown':
       case 'job.rescued':
         this.#routeJob(m);
         return;
@@ -314,16 +316,9 @@ export class Supervisor implements GatewayEvents {
     else this.#gateway.sendNodeFrame(conn, new Uint8Array(buffer, m.start, m.end - m.start), done);
   }
 
-  #routeJob(
-    m: Extract<PoolToSupervisor, { type: 'job.assigned' | 'job.lost' | 'job.rescued' }>,
-  ): void {
-    const id =
-      m.type === 'job.assigned'
-        ? m.assignment.jobId
-        : m.type === 'job.lost'
-          ? m.ref.jobId
-          : m.rescue.jobId;
-    const address = parseJobId(id);
+  #routeJob(m: JobNews): void {
+    const of = 'ref' in m ? m.ref : 'rescue' in m ? m.rescue : m.assignment;
+    const address = parseJobId(of.jobId);
     if (address !== undefined) this.#threadOf(address.session).post(m);
   }
 
