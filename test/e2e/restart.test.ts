@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { Instance, ownPair, sha256 } from '../helpers/instance.ts';
+import { Instance, ownPair, sha256, soon } from '../helpers/instance.ts';
 import { expectBalanced } from '../helpers/ledger.ts';
 import { MANUAL } from '../helpers/traffic.ts';
 
@@ -67,13 +67,17 @@ test('restart: jobs queued, assigned and running are kept for the nodes that say
   };
   const ref = (job: (typeof jobs)[number]) => ({ job_id: job['job_id'], attempt: 1 });
   const told = Object.values(back).map((node) => node.of('registered')[0]!);
-  expect(told.map((m) => m['keep'])).toEqual([[ref(jobs[0])], [ref(jobs[1])], [], [ref(jobs[3])]]);
-  expect(told.map((m) => m['drop'])).toEqual([[ref(never)], [], [ref(jobs[2])], []]);
+  const kept = [[ref(jobs[0]), ref(never)], [ref(jobs[1])], [], [ref(jobs[3])]];
+  expect(told.map((m) => m['keep'])).toEqual(kept);
+  expect(told.map((m) => m['drop'])).toEqual([[], [], [ref(jobs[2])], []]);
 
   // What they had counts; the one that waited is handed over now.
   back.busy.done(jobs[0]);
   back.quiet.done(jobs[1]);
   back.away.done(jobs[3]);
+  // What has no record may be lost: its owner is asked, and knows nothing of it.
+  const cancelled = await soon(() => back.busy.of('cancel')[0], 'cancel');
+  expect(cancelled).toMatchObject(ref(never));
   const next = await back.busy.job();
   expect(next).toMatchObject({ utterance: 1, attempt: 1 });
   back.busy.done(next);
