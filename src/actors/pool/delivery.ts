@@ -89,7 +89,8 @@ export class Delivery {
     const { seq } = due;
     if (this.#waiting.has(seq)) return [];
     if (seq < this.#next) {
-      this.#count(due);
+      // Given out already: what the registry lost of it and others did again changes nothing.
+      if (!this.#counted.has(seq)) this.#count(due);
       return [];
     }
     setResultSeq(due.frame, seq);

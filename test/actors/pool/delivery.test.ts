@@ -115,6 +115,19 @@ test('cursor: it moves to the end of the last utterance below which all are safe
   );
 });
 
+test('delivery: a result that is lost and done again counts as what the client was given last', () => {
+  const delivery = new Delivery(at(0));
+  delivery.add(due(0, 'cancelled'));
+  // The registry lost it; the job was done again while the client has the first.
+  expect(delivery.add(due(0, 'ok'))).toEqual([]);
+  expect(delivery.ledger).toMatchObject({ ok: 0, cancelled: 1 });
+  // It had not arrived: the second one is given.
+  delivery.restart(at(0));
+  expect(seqs(delivery.add(due(0, 'failed')))).toEqual([0]);
+  expect(delivery.ledger).toMatchObject({ ok: 0, cancelled: 0, failed: 1 });
+  expect([...delivery.recent.values()]).toEqual([{ utterance: 0, state: 'failed' }]);
+});
+
 test('cursor: silence counts only when no utterance before it is on its way', () => {
   const cursor = new Cursor(START);
   cursor.cut(0, 100, 0);
