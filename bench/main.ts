@@ -14,6 +14,7 @@ import { dispatch } from './dispatch.ts';
 import { failover } from './failover.ts';
 import { jobs } from './jobs.ts';
 import { memory } from './memory.ts';
+import { publish } from './publish/publish.ts';
 import { scale } from './scale.ts';
 import { sessions } from './sessions.ts';
 
@@ -34,6 +35,7 @@ function overview(): string {
   return [
     'Usage: npm run bench -- <name> [flags]                  <name> --help tells them',
     '       npm run bench -- compare old.json new.json       exit code 1: something is slower',
+    '       npm run bench -- publish [result.json …]         table and charts of docs/performance.md',
     '',
     ...rows.map(([name, about]) => `  ${(name ?? '').padEnd(10)}${about}`),
     '',
@@ -83,6 +85,10 @@ async function main([name = '--help', ...argv]: string[]): Promise<number> {
     return 0;
   }
   if (name === 'compare') return compare(argv);
+  if (name === 'publish') {
+    publish('docs', argv);
+    return 0;
+  }
   const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;
   if (bench === undefined) throw new UsageError(`There is no bench "${name}".\n${overview()}`);
   return runBench(bench, argv);

@@ -6,6 +6,7 @@ import { generatedDocs } from '../src/docs/index.ts';
 import { calleeOf, lineOf, root, sourcesBelow, walk, type Source } from './tidy/sources.ts';
 
 const src = sourcesBelow('src');
+const bench = sourcesBelow('bench');
 const tests = sourcesBelow('test');
 const byPath = new Map(src.map((source) => [source.path, source]));
 
@@ -83,8 +84,8 @@ function threadOf(source: Source): string | undefined {
   return /^ \* Thread: (\w+)/m.exec(header)?.[1];
 }
 
-test('headers: every file of src begins with a comment that names its thread', () => {
-  const wrong = src
+test('headers: every file of src and bench begins with a comment that names its thread', () => {
+  const wrong = [...src, ...bench]
     // The entry of a thread may name another, its own.
     .filter((source) => !isRoot(source.path) || threadOf(source) === undefined)
     .filter((source) => !(THREADS as readonly (string | undefined)[]).includes(threadOf(source)))
@@ -221,13 +222,13 @@ function ratchet(
   return [...over, ...idle];
 }
 
-test(`size: no file of src has more than ${FILE_LINES_MAX} lines`, () => {
-  const actual = new Map(src.map(({ path, lines }) => [path, lines]));
+test(`size: no file of src or bench has more than ${FILE_LINES_MAX} lines`, () => {
+  const actual = new Map([...src, ...bench].map(({ path, lines }) => [path, lines]));
   expect(ratchet(actual, LONG_FILES, FILE_LINES_MAX)).toEqual([]);
 });
 
-test(`size: no function of src has more than ${FUNCTION_LINES_MAX} lines`, () => {
-  const actual = new Map(src.flatMap((source) => [...functionLengths(source)]));
+test(`size: no function of src or bench has more than ${FUNCTION_LINES_MAX} lines`, () => {
+  const actual = new Map([...src, ...bench].flatMap((source) => [...functionLengths(source)]));
   expect(ratchet(actual, LONG_FUNCTIONS, FUNCTION_LINES_MAX)).toEqual([]);
 });
 
