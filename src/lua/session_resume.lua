@@ -71,10 +71,15 @@ for seq = from, s.nextSeq - 1 do
     results[#results + 1] = redis.call('HGET', resultsKey, utterance)
   end
 end
--- With strict order the client has all before what it names, also what Redis has lost of it.
-local dueFrom = strict and math.max(s.doneBelow, (resultSeq or -1) + 1) or s.doneBelow
-for utterance = dueFrom, s.nextUtterance - 1 do
-  if redis.call('HEXISTS', resultsKey, utterance) == 0 then pending[#pending + 1] = utterance end
+-- What the client was told, and names, is not due although Redis has lost it: it is counted already.
+local function counted(utterance)
+  if not strict or utterance > (resultSeq or -1) then return false end
+  return redis.call('HEXISTS', sessionKey, 'told:' .. string.format('%d', utterance)) == 1
+end
+for utterance = s.doneBelow, s.nextUtterance - 1 do
+  if redis.call('HEXISTS', resultsKey, utterance) == 0 and not counted(utterance) then
+    pending[#pending + 1] = utterance
+  end
   if #pending == pendingMax then break end
 end
 local states = {}

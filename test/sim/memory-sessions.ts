@@ -167,12 +167,11 @@ export class ModelSessions {
     }
     session.expiresAt = this.#expiry();
     const pending: number[] = [];
-    const strict = session.order === 'strict';
-    const dueFrom = strict
-      ? Math.max(session.doneBelow, (a.resultSeq ?? -1) + 1)
-      : session.doneBelow;
-    for (let u = dueFrom; u < session.nextUtterance; u++) {
-      if (!session.results.has(u) && pending.length < PENDING_MAX) pending.push(u);
+    const counted = (u: number) =>
+      session.order === 'strict' && u <= (a.resultSeq ?? -1) && session.told.has(u);
+    for (let u = session.doneBelow; u < session.nextUtterance; u++) {
+      const due = !session.results.has(u) && !counted(u);
+      if (due && pending.length < PENDING_MAX) pending.push(u);
     }
     const { epoch, audioOffset, nextUtterance, turnId, order } = session;
     return {
