@@ -162,10 +162,15 @@ export class ClientConnection extends Connection {
     this.send(message);
   }
 
-  /** A message that is packed already. */
-  sendFrame(frame: Uint8Array): void {
+  /**
+   * A message that is packed already. `waited`: one of many that come at once, for no fault of the peer's (after a resume, or
+   * behind a result that was late); their number is bounded where they waited.
+   */
+  sendFrame(frame: Uint8Array, waited: boolean): void {
     if (this.phase === 'closing' || this.phase === 'gone') return;
-    this.sendPayload(this.#json ? encodeClientJson(unpack(frame) as SchedulerToClient) : frame);
+    const payload = this.#json ? encodeClientJson(unpack(frame) as SchedulerToClient) : frame;
+    if (waited) this.outbox.sendTracked(payload, () => undefined);
+    else this.sendPayload(payload);
   }
 
   protected override encode(message: Outgoing): Uint8Array | string {

@@ -38,7 +38,8 @@ export interface GatewayEvents {
 export interface Gateway {
   sendClient(conn: ConnId, message: SchedulerToClient): void;
   /** A packed message; sent as it is (msgpack) or decoded and sent as JSON. */
-  sendClientFrame(conn: ConnId, frame: Uint8Array): void;
+  /** `waited`: it comes with others that waited with it, and is not counted against the outbox. */
+  sendClientFrame(conn: ConnId, frame: Uint8Array, waited: boolean): void;
   /** Sends the error, then closes with the code the table gives it. */
   refuseClient(conn: ConnId, error: ErrorBody): void;
   closeClient(conn: ConnId, code: number, reason: string): void;

@@ -83,7 +83,7 @@ export class Outbox {
 
   /** False: the peer reads too slowly, nothing was sent. */
   send(payload: Uint8Array | string): boolean {
-    const bytes = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length;
+    const bytes = bytesOf(payload);
     // Headers of tracked frames are the only difference, and ws tells no less than there is.
     const untracked = Math.max(0, this.#ws.bufferedAmount - this.#trackedBytes);
     if (!admits(untracked, bytes, this.#bytesMax)) return false;
@@ -93,12 +93,13 @@ export class Outbox {
   }
 
   /** `done` is owed in any case and comes when the frame is flushed or the socket closed. */
-  sendTracked(payload: Uint8Array, done: (ok: boolean) => void): void {
+  sendTracked(payload: Uint8Array | string, done: (ok: boolean) => void): void {
     // The buffer may still be read by the operating system until the socket is closed: a frame
     // that failed is reported by `closed`, not by its own callback.
-    const owed: Owed = { bytes: payload.length, done };
+    const bytes = bytesOf(payload);
+    const owed: Owed = { bytes, done };
     this.#unflushed.add(owed);
-    this.#trackedBytes += payload.length;
+    this.#trackedBytes += bytes;
     this.#cork();
     this.#ws.send(payload, (error) => {
       // Node reports the write under way as done when the socket is destroyed: that is no success.
@@ -146,6 +147,10 @@ export class Outbox {
     this.#trackedBytes -= owed.bytes;
     owed.done(ok);
   }
+}
+
+function bytesOf(payload: Uint8Array | string): number {
+  return typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length;
 }
 
 /** What has to wait must not keep a far larger memory that it is only a view of. */

@@ -143,7 +143,13 @@ export type PoolToSupervisor =
   /** Many packed messages; what was posted as `client.send` or `client.frame` before it stays before it. */
   | { readonly type: 'client.frames'; readonly batch: ClientFrames }
   /** A packed `result` or `partial` message, alone in its buffer. */
-  | { readonly type: 'client.frame'; readonly conn: ConnId; readonly frame: ArrayBuffer }
+  | {
+      readonly type: 'client.frame';
+      readonly conn: ConnId;
+      readonly frame: ArrayBuffer;
+      /** For its predecessor or its client, and others with it. */
+      readonly waited: boolean;
+    }
   | {
       readonly type: 'client.close';
       readonly conn: ConnId;

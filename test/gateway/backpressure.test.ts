@@ -132,7 +132,7 @@ describe('slow readers', () => {
     const frame = pack({ type: 'partial', utterance: 0, output: { audio: Buffer.alloc(60_000) } });
     let most = 0;
     for (let i = 0; i < 2000 && rig.gateway.stats().slowReaders === 0; i++) {
-      rig.gateway.sendClientFrame(conn, frame);
+      rig.gateway.sendClientFrame(conn, frame, false);
       most = Math.max(most, rig.gateway.stats().outboxBytes);
       if (i % 4 === 0) await new Promise<void>((resolve) => setImmediate(resolve));
     }
@@ -144,11 +144,23 @@ describe('slow readers', () => {
     expect(rig.supervisor.of('clientGone')).toHaveLength(1);
   });
 
+  // A resume with more results than the outbox holds was ended at once, and so was every one after it.
+  test('results that waited together are not held against a client that reads', async () => {
+    rig = await startGateway({ outboxBytesMax: 262_144 });
+    const { peer, conn } = await rig.client();
+    const output = { audio: Buffer.alloc(200_000) };
+    const frame = pack({ type: 'partial', utterance: 0, output });
+    for (let n = 0; n < 100; n++) rig.gateway.sendClientFrame(conn, frame, true);
+    rig.gateway.sendClientFrame(conn, frame, false);
+    for (let n = 0; n < 101; n++) await peer.messages.take();
+    expect(rig.gateway.stats()).toMatchObject({ slowReaders: 0, clients: 1 });
+  });
+
   test('one frame larger than the bound passes when nothing waits', async () => {
     rig = await startGateway({ outboxBytesMax: 16_384 });
     const { peer, conn } = await rig.client();
     const output = { audio: Buffer.alloc(500_000, 7) };
-    rig.gateway.sendClientFrame(conn, pack({ type: 'partial', utterance: 0, output }));
+    rig.gateway.sendClientFrame(conn, pack({ type: 'partial', utterance: 0, output }), false);
     expect(await peer.messages.take()).toMatchObject({ type: 'partial' });
   });
 

@@ -172,8 +172,8 @@ export class SimGateway implements Gateway {
     this.#clients.get(conn)?.sendToClient(message);
   }
 
-  sendClientFrame(conn: ConnId, frame: Uint8Array): void {
-    this.#clients.get(conn)?.sendFrame(frame);
+  sendClientFrame(conn: ConnId, frame: Uint8Array, waited: boolean): void {
+    this.#clients.get(conn)?.sendFrame(frame, waited);
   }
 
   refuseClient(conn: ConnId, error: ErrorBody): void {

@@ -89,7 +89,7 @@ test('transfer: the buffers of job.send and client.frame leave the actor thread'
   const frame = buffer(300, 2);
   const ref = { nodeId: NODE, jobId: JOB, attempt: 1 };
   pool.post({ type: 'job.send', ...ref, buffer: job, start: 10, end: 100_000 }, [job]);
-  pool.post({ type: 'client.frame', conn: 1, frame }, [frame]);
+  pool.post({ type: 'client.frame', conn: 1, waited: false, frame }, [frame]);
   // Only the end of the turn sends: until then the buffers are whole.
   expect([job, frame].map((b) => b.byteLength)).toEqual([100_000, 300]);
   pool.flush();

@@ -79,12 +79,12 @@ export class ClientLink {
   // --- frames ----------------------------------------------------------------------------------
 
   /** A packed message, alone in its buffer. */
-  frame(packed: Uint8Array): void {
+  frame(packed: Uint8Array, waited = false): void {
     const frame = packed.buffer as ArrayBuffer;
     const alone = packed.byteOffset === 0 && packed.length === frame.byteLength;
     assert(alone, 'a frame for a client is not alone in its buffer');
     const { conn } = this;
-    if (conn !== null) this.#effects.post({ type: 'client.frame', conn, frame }, [frame]);
+    if (conn !== null) this.#effects.post({ type: 'client.frame', conn, frame, waited }, [frame]);
   }
 
   /** Whether its socket is read. */

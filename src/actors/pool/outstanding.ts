@@ -146,11 +146,12 @@ export class Outstanding {
     };
   }
 
-  give(seq: number, utterance: number, status: EndState, frame: Uint8Array): void {
+  /** `kept`: until now it was in the registry only. */
+  give(seq: number, utterance: number, status: EndState, frame: Uint8Array, kept = false): void {
     if (this.#link.conn === null) return;
     for (const due of this.#delivery.add({ seq, utterance, status, frame })) {
       this.#owed.delete(due.utterance);
-      this.#link.frame(due.frame);
+      this.#link.frame(due.frame, kept || due.seq !== seq);
     }
   }
 
@@ -182,7 +183,7 @@ export class Outstanding {
       this.#open.delete(utterance);
       const frame = new Uint8Array(new ArrayBuffer(packed.length));
       frame.set(packed);
-      this.give(seq, utterance, statusOf(packed), frame);
+      this.give(seq, utterance, statusOf(packed), frame, true);
     }
     // Recorded, acknowledged and forgotten: nothing is owed for it.
     const known = new Set([...r.pending, ...r.results.map((k) => k.utterance)]);

@@ -219,7 +219,7 @@ function isPatient(m: PoolToSupervisor): boolean {
 /** A message that may be sent as it is, without the gateway having to know what it says. */
 function frameOf(m: PoolToSupervisor): { conn: ConnId; bytes: Uint8Array } | null {
   if (m.type === 'client.frame') {
-    const small = m.frame.byteLength <= FRAME_BYTES_MAX;
+    const small = m.frame.byteLength <= FRAME_BYTES_MAX && !m.waited;
     return small ? { conn: m.conn, bytes: new Uint8Array(m.frame) } : null;
   }
   if (m.type !== 'client.send') return null;

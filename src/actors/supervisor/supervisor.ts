@@ -209,10 +209,10 @@ export class Supervisor implements GatewayEvents {
         this.#gateway?.sendClient(m.conn, m.message);
         return;
       case 'client.frames':
-        eachFrame(m.batch, (conn, frame) => this.#frame(conn, frame));
+        eachFrame(m.batch, (conn, frame) => this.#frame(conn, frame, false));
         return;
       case 'client.frame':
-        this.#frame(m.conn, new Uint8Array(m.frame));
+        this.#frame(m.conn, new Uint8Array(m.frame), m.waited);
         return;
       case 'client.close':
         this.#gateway?.closeClient(m.conn, m.code, m.reason);
@@ -228,9 +228,6 @@ export class Supervisor implements GatewayEvents {
         return;
       case 'session.closed':
         this.#sessions.delete(m.session);
-        return;
-      case 'slab.return':
-        thread.slabBack(m.slab);
         return;
       case 'node.send':
         this.#toNode(m.conn, m.message);
@@ -255,11 +252,10 @@ export class Supervisor implements GatewayEvents {
       case 'job.rescued':
         this.#routeJob(m);
         return;
+      case 'slab.return':
       case 'stats':
-        thread.stats = m.stats;
-        return;
       case 'pulse':
-        thread.pulseAnswered();
+        thread.told(m);
         return;
       case 'drained':
         this.#drained?.add(thread);
@@ -276,10 +272,10 @@ export class Supervisor implements GatewayEvents {
     this.#gateway?.sendNode(conn, message);
   }
 
-  #frame(conn: ConnId, frame: Uint8Array): void {
+  #frame(conn: ConnId, frame: Uint8Array, waited: boolean): void {
     const route = this.#clients.get(conn);
     if (route !== undefined) route.deliveredSeq = Math.max(route.deliveredSeq, resultSeqOf(frame));
-    this.#gateway?.sendClientFrame(conn, frame);
+    this.#gateway?.sendClientFrame(conn, frame, waited);
   }
 
   #hold(conn: ConnId, hold: boolean): void {

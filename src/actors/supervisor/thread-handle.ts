@@ -103,8 +103,11 @@ export class ThreadHandle {
     this.post({ type: 'pulse' });
   }
 
-  pulseAnswered(): void {
-    this.#pulseAt = null;
+  /** What concerns this thread alone. */
+  told(m: Extract<PoolToSupervisor, { type: 'slab.return' | 'stats' | 'pulse' }>): void {
+    if (m.type === 'stats') this.stats = m.stats;
+    else if (m.type === 'pulse') this.#pulseAt = null;
+    else this.slabBack(m.slab);
   }
 
   get slabs(): { total: number; free: number } {

@@ -85,7 +85,7 @@ test('runtime: short messages for clients leave in one buffer, and in order with
   runtime.post({ type: 'client.send', conn, message: { type: 'ack', audio_offset: 2 } });
   runtime.post({ type: 'slab.return', slab: 3 });
   runtime.post({ type: 'client.close', conn, code: 1000, reason: '' });
-  runtime.post({ type: 'client.frame', conn, frame: new ArrayBuffer(10) });
+  runtime.post({ type: 'client.frame', conn, waited: false, frame: new ArrayBuffer(10) });
   turn();
   const types = (posted.at(-1) as { m: { type: string }[] }).m.map((m) => m.type);
   expect(types).toEqual(['slab.return', 'client.frames', 'client.close', 'client.frames']);

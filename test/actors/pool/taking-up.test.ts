@@ -35,6 +35,16 @@ async function recordedElsewhere(rig: HostRig): Promise<void> {
   await rig.registry.jobComplete({ cell: 0, items: [{ jobId: JOB, state: 'ok' }] });
 }
 
+test('taking up: results that waited in the registry are given out as such', async () => {
+  const rig = await underWay();
+  const token = rig.token();
+  rig.handle({ type: 'client.gone', conn: 1, session: SESSION, clean: false });
+  await recordedElsewhere(rig);
+  rig.resume(2, token);
+  await rig.pass(500);
+  expect(rig.of('client.frame').map((m) => [m.conn, m.waited])).toEqual([[2, true]]);
+});
+
 // Was skipped silently: the session never ended.
 test('taking up: an utterance whose job the registry lost ends as failed, and the session ends', async () => {
   const before = await underWay();
