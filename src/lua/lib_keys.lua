@@ -29,10 +29,14 @@ end
 local function budgetKey(pool)
   return cell .. ':budget:' .. pool
 end
+local addresses = {}
 local function address(id)
+  local known = addresses[id]
+  if known then return known end
   local no, session, utterance = string.match(id, '^(%d+)%.(.+)%.(%d+)$')
-  if no ~= cellNo then return '?' end
-  return session .. ':' .. utterance
+  known = no == cellNo and session .. ':' .. utterance or '?'
+  addresses[id] = known
+  return known
 end
 local function jobKey(id)
   return cell .. ':job:' .. address(id)

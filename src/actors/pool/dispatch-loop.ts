@@ -60,7 +60,7 @@ export class DispatchLoop {
   readonly append: Batcher<ResultRecord, ResultAppendReply>;
   readonly advance: Batcher<SessionAdvance, SessionAdvanceReply>;
   readonly touch: Batcher<SessionTouch, SessionAdvanceReply>;
-  readonly ack: Batcher<ResultAck, undefined>;
+  readonly ack: Batcher<ResultAck, 'ok'>;
 
   readonly #stuck: (job: JobSpec, now: number) => void;
 
@@ -79,7 +79,7 @@ export class DispatchLoop {
     this.ack = new Batcher(
       (items, done) =>
         effects.call('resultAck', items, (outcome, now) => {
-          done(outcome.ok ? { ok: true, value: items.map(() => undefined) } : outcome, now);
+          done(outcome.ok ? { ok: true, value: items.map(() => 'ok') } : outcome, now);
         }),
       4 * gatherMs,
     );

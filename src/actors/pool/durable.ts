@@ -2,7 +2,7 @@
  * What the registry has been told of a session: whose it is (the epoch) and how far it is durable
  * (the cursor). What it has confirmed is acknowledged to the client.
  *
- * Thread: pool. Owns: the cursor, the epoch. Bounds: one advance under way.
+ * Thread: pool. Owns: the cursor, the epoch. Bounds: one advance and one acknowledgement under way.
  */
 import type { SessionId } from '../../domain/ids.ts';
 import type { ClientLink } from './client-link.ts';
@@ -32,6 +32,9 @@ export class Durable {
   readonly #events: DurableEvents;
   /** The registry has a record of the session, and it is ours. */
   #on = false;
+  /** The last result that the client has. */
+  #acked = -1;
+  #acking = false;
 
   constructor(
     session: SessionId,
@@ -94,6 +97,17 @@ export class Durable {
         this.#link.send({ type: 'ack', audio_offset: next.audioOffset });
         this.advance();
       }
+    });
+  }
+
+  /** The client has its results up to this one: the registry may forget them, some at a time. */
+  ack(resultSeq: number): void {
+    this.#acked = resultSeq;
+    if (this.#acking) return;
+    this.#acking = true;
+    this.#loop.ack.add({ session: this.#session, resultSeq }, () => {
+      this.#acking = false;
+      if (this.#acked > resultSeq) this.ack(this.#acked);
     });
   }
 

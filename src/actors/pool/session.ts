@@ -244,7 +244,7 @@ export class Session {
     if (resultSeq <= this.#acked || resultSeq > this.outstanding.deliveredSeq) return;
     this.#acked = resultSeq;
     this.outstanding.confirmed(resultSeq);
-    this.#desk.loop.ack.add({ session: this.id, resultSeq }, () => undefined);
+    this.durable.ack(resultSeq);
   }
 
   #cancel(n: number): void {

@@ -285,3 +285,20 @@ test('pool host: an accept late in its time is recorded at once', async () => {
   rig.attempt({ type: 'accept', job_id: `0.${SESSION}.0`, attempt: 1 });
   expect(rig.ops).toContain('jobAccept');
 });
+
+test('pool host: acknowledgements that come while one is under way go as one', async () => {
+  const rig = new HostRig();
+  await rig.node();
+  await rig.open(1);
+  for (let n = 0; n < 4; n++) rig.say(1, n * 6400);
+  await rig.settle();
+  for (let n = 0; n < 4; n++) rig.result(n);
+  await rig.settle();
+  for (const result_seq of [0, 1, 2]) rig.control(1, { type: 'ack', result_seq });
+  expect(rig.ops.filter((op) => op === 'resultAck')).toHaveLength(1);
+  await rig.step('resultAck');
+  expect(rig.registry.state.session(SESSION)?.doneBelow).toBe(1);
+  await rig.step('resultAck');
+  expect(rig.registry.state.session(SESSION)?.doneBelow).toBe(3);
+  expect(rig.ops).not.toContain('resultAck');
+});
