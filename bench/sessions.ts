@@ -15,6 +15,8 @@ const FRAMES = 30;
 const SILENT_FRAMES = 10;
 const NODES = 4;
 const SLOTS = 1024;
+/** Less of what was sent than this arrived within the time. */
+const KEEPING_UP = 0.95;
 
 const FLAGS = {
   sessions: { kind: 'count', default: 1000, min: 1, max: 4000, doc: 'Sessions at once.' },
@@ -29,7 +31,7 @@ const FLAGS = {
     kind: 'text',
     choices: ['finalize', 'pause'],
     default: 'finalize',
-    doc: 'What ends an utterance: a message, or a second of silence.',
+    doc: 'What ends an utterance: a message, or a second of silence, which the relay forwards too.',
   },
   'node-ms': {
     kind: 'count',
@@ -110,7 +112,8 @@ function line(m: Measured): string {
     `${parts.join(' + ')} µs/frame, ${Math.round(m.frames / m.seconds)} frames/s, ` +
     `last byte at node p50 ${m.latencyMs.p50.toFixed(2)} p99 ${m.latencyMs.p99.toFixed(2)} ms; ` +
     `generator ${Math.round(clientsCpu * 100)} % + ${Math.round(nodesCpu * 100)} % of a core, ` +
-    `late p99 ${lateMs.p99.toFixed(1)} ms`
+    `late p99 ${lateMs.p99.toFixed(1)} ms` +
+    (m.deliveredShare < KEEPING_UP ? '; FELL BEHIND: figures of a busy machine say little' : '')
   );
 }
 
@@ -132,6 +135,11 @@ function outcome(
       instance_us_per_frame: figure('µs', of('dragoman', 'instance')),
       redis_us_per_frame: figure('µs', of('dragoman', 'redis')),
       relay_us_per_frame: figure('µs', of('relay', 'total')),
+      delivered_share: figure(
+        'of 1',
+        repetitions.map((r) => r['dragoman']?.deliveredShare ?? NaN),
+        'higher',
+      ),
     },
     repetitions,
     delivery,

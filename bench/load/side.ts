@@ -29,6 +29,8 @@ export interface Measured {
   readonly seconds: number;
   readonly frames: number;
   readonly utterances: number;
+  /** Of the utterances sent, those that arrived within the time. Well below 1 the side was behind, and its figures say little. */
+  readonly deliveredShare: number;
   /** CPU µs by process. */
   readonly usPerFrame: Readonly<Record<string, number>>;
   readonly usPerUtterance: Readonly<Record<string, number>>;
@@ -107,6 +109,7 @@ export class Side {
       seconds: elapsed,
       frames,
       utterances,
+      deliveredShare: utterances / (after.utterances - before.utterances),
       usPerFrame: usPer(frames, cpuBefore, cpuAfter),
       usPerUtterance: usPer(utterances, cpuBefore, cpuAfter),
       latencyMs: nodesAfter.latencyMs,

@@ -55,7 +55,8 @@ export class StampedAudio {
   /** What the utterance is, or what is wrong with it. Silence on either side of it is allowed. */
   read(data: Buffer): Stamp | string {
     const stride = this.#gap + this.#frameBytes;
-    let at = this.#skipSilence(data, 0);
+    // A relay's messages have no silence in front: it begins with what it got first.
+    let at = this.#gap > 0 ? 0 : this.#skipSilence(data, 0);
     if (at + stride > data.length) return `${data.length} bytes and no whole frame`;
     const session = data.readUInt32LE(at + this.#gap + 4);
     const seq = data.readUInt32LE(at + this.#gap + 8);
@@ -69,7 +70,7 @@ export class StampedAudio {
       sentMs = data.readDoubleLE(frame + 16);
     }
     if (frames === 0) return `${data.length} bytes that begin with no stamp`;
-    if (this.#skipSilence(data, at) !== data.length) {
+    if (!this.#silentFrom(data, at)) {
       return `frame ${frames} of ${data.length} bytes is neither audio nor silence`;
     }
     return { session, seq, frames, sentMs };
@@ -83,6 +84,17 @@ export class StampedAudio {
     return data.compare(this.#pattern, STAMP_BYTES, this.#frameBytes, from, to) === 0
       ? null
       : 'other bytes than sent';
+  }
+
+  #silentFrom(data: Buffer, from: number): boolean {
+    if (this.#gap === 0) return this.#skipSilence(data, from) === data.length;
+    const stride = this.#gap + this.#frameBytes;
+    let at = from;
+    for (; at + stride <= data.length; at += stride) {
+      if (this.#skipSilence(data.subarray(0, at + stride), at + this.#gap) < at + stride)
+        return false;
+    }
+    return at === data.length;
   }
 
   #skipSilence(data: Buffer, from: number): number {

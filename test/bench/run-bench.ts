@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { root } from '../tidy/sources.ts';
 
-export const BENCH_MS = 60_000;
+export const BENCH_MS = 150_000;
 
 export interface SmokeResult {
   readonly code: number | null;
