@@ -32,6 +32,8 @@ export class FrontReader {
   /** A header that the last chunk ended in; ws has these bytes already. */
   readonly #head = Buffer.alloc(HEADER_MAX);
   #headLength = 0;
+  /** A message in fragments is under way: ws judges what may come between them. */
+  #fragmented = false;
 
   constructor(socket: Socket, toWs: (this: Socket, chunk: Buffer) => void, take: TakeFrame) {
     this.#socket = socket;
@@ -71,7 +73,8 @@ export class FrontReader {
       }
       const payload = payloadBytes(chunk, at);
       const end = at + header + payload;
-      if (end <= length && payload >= PAYLOAD_MIN && isFinalMaskedBinary(chunk, at)) {
+      const mine = payload >= PAYLOAD_MIN && !this.#fragmented && isFinalMaskedBinary(chunk, at);
+      if (mine && end <= length) {
         // What came before it is read before it.
         if (at > given) this.#pass(chunk, given, at);
         given = at;
@@ -81,6 +84,7 @@ export class FrontReader {
         }
       }
       this.#owed = header + payload;
+      this.#seen(chunk[at]!);
     }
     if (given < length) this.#pass(chunk, given, length);
   }
@@ -88,6 +92,12 @@ export class FrontReader {
   #pass(chunk: Buffer, from: number, to: number): void {
     const whole = from === 0 && to === chunk.length;
     this.#toWs.call(this.#socket, whole ? chunk : chunk.subarray(from, to));
+  }
+
+  /** A frame goes to ws whose first byte is this. */
+  #seen(first: number): void {
+    // Control frames (RFC 6455 §5.5) may come between fragments.
+    if ((first & 0x08) === 0) this.#fragmented = first < 0x80;
   }
 
   /** Completes the header that the last chunk ended in; returns how many bytes that took. */
@@ -99,6 +109,7 @@ export class FrontReader {
       const header = headerBytes(head, 0);
       if (header === 0) continue;
       this.#owed = payloadBytes(head, 0);
+      this.#seen(head[0]!);
       this.#headLength = 0;
     }
     return at;

@@ -109,6 +109,8 @@ class WsServer implements GatewayServer {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
+      // Audio is taken before ws sees it (front-reader.ts): what came before must be dealt with by then.
+      allowSynchronousEvents: true,
       maxPayload: config.frameBytesMax,
       WebSocket: GatewaySocket,
       handleProtocols: (_, request) => {

@@ -72,9 +72,17 @@ local function catchUp(job, spec)
   return occupy(spec)
 end
 
+local function runsThere(job, spec)
+  local last = job.a[spec.n]
+  return spec.node ~= '' and job.state == 'running' and job.n == spec.n
+    and last.state == 'live' and last.node == spec.node
+end
+
 local function restore(spec)
   local job = loadJob(spec.id)
   if job and isLive(job.state) and job.n < spec.n then return catchUp(job, spec) end
+  -- Asked twice, or nothing was lost: it runs there.
+  if job and runsThere(job, spec) then return { 'restored' } end
   if job then return existsReply(job) end
   if spec.node ~= '' then
     createRecord(spec, 'running')

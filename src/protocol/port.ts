@@ -113,6 +113,8 @@ export class TypedPort<Out, In> {
   }
 
   #received(batch: Batch<In>): void {
+    // Node delivers what is queued even behind `close`: that is of a life which has ended.
+    if (this.#closed) return;
     assert(batch.v === VERSION, `port message of version ${batch.v}, this is ${VERSION}`);
     this.#unacked -= batch.ack;
     if (this.#refused && this.#unacked <= this.#options.creditMax / 2) {

@@ -161,6 +161,21 @@ describe('in front of ws', () => {
     expect(rig.supervisor.of('clientAudio').map(({ args }) => args[0])).toEqual([0, 3200]);
   });
 
+  test('audio between the fragments of a message is against the protocol, as ws says', async () => {
+    rig = await startGateway();
+    const { peer } = await rig.client();
+    const part = { masked: true, wanted: false, payload: Buffer.from(pack({ type: 'finalize' })) };
+    const bytes = pack(audio(0));
+    peer.socket.write(
+      Buffer.concat([
+        wire({ ...part, first: 0x02 }),
+        wire({ first: 0x82, masked: true, payload: bytes, wanted: true }),
+      ]),
+    );
+    expect(await peer.refusal()).toMatchObject({ code: 'bad_message', close: 1002 });
+    expect(rig.supervisor.of('clientAudio')).toEqual([]);
+  });
+
   test('after the peer has said goodbye nothing more is taken', async () => {
     rig = await startGateway();
     const { peer } = await rig.client();

@@ -72,6 +72,10 @@ export class ModelJobs {
       if (known === undefined) return this.#restoreOne(cell, memory);
       const behind = isLive(known) && known.attempts.length < memory.attempts;
       if (behind && this.#handOver(cell, known, memory)) return { status: 'restored' };
+      const last = known.attempts[memory.attempts - 1];
+      const there = last?.state === 'live' && last.node === memory.nodeId;
+      const current = known.attempts.length === memory.attempts;
+      if (known.state === 'running' && current && there) return { status: 'restored' };
       return this.#known(cell, known);
     });
   }

@@ -18,6 +18,9 @@ import { Submitting } from './submitting.ts';
 import { tellCancel, tellState } from './tell.ts';
 import type { Utterance } from './utterance.ts';
 
+/** In place of the node of an attempt that the registry had lost (lua/job_restore.lua). */
+const FORGOTTEN = '-';
+
 export class JobDesk {
   readonly loop: DispatchLoop;
   readonly jobs: Jobs;
@@ -59,8 +62,9 @@ export class JobDesk {
     };
     this.loop.cell(cell).accept.add({ ...ref, nodeId }, told, {
       by: this.#recordedBy(u, accept, now),
-      // Its result is here already, and will end the job.
-      needed: () => u?.state !== 'recording' || ref.attempt !== u.attempt,
+      // Its result is here already, and will end the job (unless it was left to others meanwhile).
+      needed: () =>
+        u?.state !== 'recording' || ref.attempt !== u.attempt || this.jobs.get(ref.jobId) !== u,
     });
   }
 
@@ -81,9 +85,11 @@ export class JobDesk {
       tellCancel(this.#env, ref, nodeId, 'ended');
       return;
     }
-    this.submitting.restore(u, now, (status) => {
-      if (status !== 'restored') tellCancel(this.#env, ref, nodeId, 'ended');
-      else this.#env.revision.suspect();
+    this.submitting.restore(u, now, (reply) => {
+      if (reply.status === 'restored') this.#env.revision.suspect();
+      else if (reply.status !== 'exists' || reply.assignment?.attempt !== ref.attempt) {
+        tellCancel(this.#env, ref, nodeId, 'ended');
+      }
     });
   }
 
@@ -105,7 +111,8 @@ export class JobDesk {
       });
       return;
     }
-    if (ref.attempt === u.attempt && end.nodeId !== u.nodeId) {
+    const elsewhere = u.nodeId !== undefined && u.nodeId !== FORGOTTEN && end.nodeId !== u.nodeId;
+    if (ref.attempt === u.attempt && elsewhere) {
       // An attempt has one node: this one is of a job that the registry lost, cut anew since.
       if (end.nodeId !== undefined) tellCancel(this.#env, ref, end.nodeId, 'ended');
       return;

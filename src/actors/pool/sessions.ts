@@ -163,17 +163,23 @@ export class Sessions {
       const stale = durable.takeovers > 0 || durable.epoch > record.epoch;
       if (known && (!o.ok || (o.value.status === 'exists' && stale))) {
         this.#env.later.set(now + RETRY_MS, () => {
-          this.#rewrite(session);
+          // One that left in order meanwhile must not come into being again.
+          if (this.#sessions.get(session.id) === session) this.#rewrite(session);
+          else this.#rewritten(session);
         });
         return;
       }
-      const waiting = this.#rewriting.get(session) ?? [];
-      this.#rewriting.delete(session);
       if (known && o.ok && o.value.status === 'exists') this.#fencedOut(session);
       else if (known) session.rewritten();
-      for (const then of waiting) then();
-      this.#reviseNext();
+      this.#rewritten(session);
     });
+  }
+
+  #rewritten(session: Session): void {
+    const waiting = this.#rewriting.get(session) ?? [];
+    this.#rewriting.delete(session);
+    for (const then of waiting) then();
+    this.#reviseNext();
   }
 
   refuse(s: Session, error: ErrorBody): void {

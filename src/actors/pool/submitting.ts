@@ -15,7 +15,7 @@ import type { DeskEvents } from './desk-events.ts';
 import type { DispatchLoop } from './dispatch-loop.ts';
 import type { Endings } from './endings.ts';
 import type { Jobs } from './jobs.ts';
-import type { PoolEnv } from './pool-env.ts';
+import { RETRY_MS, type PoolEnv } from './pool-env.ts';
 import type { Utterance } from './utterance.ts';
 
 /** A submit that Redis took without its audio is repeated; more than this is a sick Redis. */
@@ -23,7 +23,8 @@ const SUBMIT_TRIES_MAX = 3;
 
 /** Of a job that is restored its session's wishes are not known any more. */
 const RESTORED = { priority: 'interactive', affinity: undefined } as const;
-export type RestoreStatus = JobRestoreReply['status'];
+/** What is known of it without asking. */
+const RUNS: JobRestoreReply = { status: 'restored' };
 
 /** What the session adds to its utterance. */
 export interface SubmitExtras {
@@ -85,10 +86,14 @@ export class Submitting {
    * The registry may have lost the job: it is told what is known of it here. `then` hears what the
    * registry says now.
    */
-  restore(u: Utterance, now: number, then?: (status: RestoreStatus, now: number) => void): void {
-    if (u.submitting || u.state === 'recording') {
-      // It is being told already (what is asked of it next comes behind that), or it is over.
-      then?.('restored', now);
+  restore(u: Utterance, now: number, then?: (reply: JobRestoreReply, now: number) => void): void {
+    if (u.state === 'recording') {
+      then?.(RUNS, now);
+      return;
+    }
+    if (u.submitting) {
+      // It is being told already, and may be for as long as Redis takes nothing: no hurry.
+      if (then !== undefined) this.#env.later.set(now + RETRY_MS, (at) => then(RUNS, at));
       return;
     }
     u.submitting = true;
@@ -105,7 +110,7 @@ export class Submitting {
     this.#loop.cell(u.cell).restore.add(memory, (reply, at) => {
       this.#answered(u, at, () => {
         if (u.state !== 'recording') this.#restored(u, reply, at);
-        then?.(reply.status, at);
+        then?.(reply, at);
       });
     });
   }

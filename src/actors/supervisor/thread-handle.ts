@@ -2,7 +2,7 @@
  * The supervisor's end of one actor thread: its port, its slabs, its lives.
  *
  * Thread: supervisor. Owns: the port, the slabs not with the thread, connections waiting for room.
- * Bounds: `slab-count` slabs; `port-credit-max` unread messages.
+ * Bounds: `slab-count` slabs; `port-credit-max` unread messages, and those that travel in slabs (512 each).
  */
 import { newSlabs, SlabWriter } from '../../audio/slab.ts';
 import type { Clock } from '../../platform/clock.ts';

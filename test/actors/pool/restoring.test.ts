@@ -1,0 +1,105 @@
+/** Interleavings of what Redis lost with what nodes, clients and other threads say meanwhile. */
+import { expect, test } from 'vitest';
+import type { JobId } from '../../../src/domain/ids.ts';
+import { HostRig, NODE, SESSION, type RigOptions } from './host.ts';
+
+const JOB = `0.${SESSION}.0` as JobId;
+const says = (type: 'accept' | 'progress', jobId = JOB) => ({ type, job_id: jobId, attempt: 1 });
+const beat = (running: { job_id: string; attempt: number }[]) => ({
+  type: 'node.heartbeat' as const,
+  conn: 90,
+  nodeId: NODE,
+  heartbeat: { type: 'heartbeat' as const, running },
+});
+
+/** A job that runs on the node. */
+async function running(options: RigOptions = {}): Promise<HostRig> {
+  const rig = new HostRig(options);
+  await rig.node();
+  await rig.open(1);
+  rig.say(1, 0);
+  await rig.settle();
+  rig.attempt(says('accept'));
+  await rig.settle();
+  return rig;
+}
+const cancelled = (rig: HostRig) =>
+  rig.of('node.tell').filter(({ message }) => message.type === 'cancel');
+
+// The job was there again when its owner asked, which read that as “it is another's”.
+test('restoring: a node named a job before it was restored, its owner hears of that behind it', async () => {
+  const rig = await running();
+  rig.registry.state.restore(null);
+  rig.handle(beat([{ job_id: JOB, attempt: 1 }]));
+  await rig.step('nodeHeartbeat');
+  await rig.execute('nodeRegister');
+  rig.host.reconnected(rig.now);
+  rig.host.flush(rig.now);
+  await rig.step('jobRestore');
+  rig.reply('nodeRegister');
+  const unknown = rig.of('job.unknown');
+  expect(unknown).toHaveLength(1);
+  for (const m of unknown) rig.handle(m);
+  await rig.settle();
+  expect(cancelled(rig)).toEqual([]);
+  expect(await rig.registry.jobFetch({ jobId: JOB, withAudio: false })).toMatchObject({
+    state: 'running',
+  });
+});
+
+test('restoring: its answer is lost and it is asked again: the node goes on', async () => {
+  const rig = await running();
+  rig.registry.state.restore(null);
+  rig.now += 1500;
+  rig.attempt(says('progress'));
+  await rig.step('jobAccept');
+  await rig.lose('jobRestore');
+  await rig.pass(200);
+  expect(cancelled(rig)).toEqual([]);
+});
+
+// Each round asked again at once, ten thousand times while Redis took nothing.
+test('restoring: while it cannot be done, a node’s failure waits for it and asks seldom', async () => {
+  const rig = await running();
+  rig.registry.state.restore(null);
+  rig.host.reconnected(rig.now);
+  rig.host.flush(rig.now);
+  rig.fail('jobRestore');
+  const failed = { job_id: JOB, attempt: 1, code: 'x', message: 'y', retryable: true };
+  rig.attempt({ type: 'fail', ...failed });
+  let asked = 0;
+  for (; rig.ops.includes('jobFail') && asked < 20; asked++) await rig.step('jobFail');
+  expect(asked).toBe(1);
+});
+
+test('accept: its session leaves while it is gathered, and it is recorded all the same', async () => {
+  const rig = new HostRig({ config: { gatherMs: 40 } });
+  await rig.node();
+  await rig.open(1);
+  rig.say(1, 0);
+  await rig.settle();
+  rig.attempt(says('accept'));
+  // Another instance has the session by now.
+  const session = rig.registry.state.sessions.get(SESSION);
+  if (session === undefined) throw new Error('the session is not there');
+  Object.assign(session, { epoch: session.epoch + 1, owner: 'i2.b' });
+  await rig.pass(2000);
+  expect(rig.host.sessions).toBe(0);
+  expect(await rig.registry.jobFetch({ jobId: JOB, withAudio: false })).toMatchObject({
+    state: 'running',
+  });
+});
+
+test('rewriting: a session that left in order meanwhile does not come into being again', async () => {
+  const rig = new HostRig();
+  await rig.open(1);
+  rig.host.reconnected(rig.now);
+  rig.host.flush(rig.now);
+  rig.fail('sessionOpen');
+  rig.control(1, { type: 'stop' });
+  await rig.settle();
+  rig.handle({ type: 'client.gone', conn: 1, session: SESSION, clean: true });
+  await rig.settle();
+  await rig.pass(2000);
+  expect([rig.host.sessions, rig.registry.state.sessions.size]).toEqual([0, 0]);
+});
