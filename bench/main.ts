@@ -48,12 +48,14 @@ async function runBench(bench: Bench, argv: readonly string[]): Promise<number> 
     return 0;
   }
   const { values } = readArgs(bench.command, argv);
+  // Before the run: files may change meanwhile.
+  const id = commit();
   const outcome = await bench.run(values);
   const { json, ...options } = values as Record<string, unknown>;
   const result: Result = {
     name: bench.command.name,
     options,
-    commit: commit(),
+    commit: id,
     at: new Date().toISOString(),
     versions: versions(),
     machine: machine(),
