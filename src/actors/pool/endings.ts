@@ -95,13 +95,18 @@ export class Endings {
       u.recorded = true;
       if (reply.status === 'appended') this.#events.recorded(u, end.status, reply.seq, frame, now);
       else if (!missing) this.#events.recordedElsewhere(u, now);
-      if (u.created) this.#complete(u, end, now);
-      else if (u.submittedAt === 0) this.#over(u, end.status);
+      if (u.created || u.refused || u.submittedAt === 0) this.#settle(u, end, now);
       else
-        u.completeLater = (at) => {
-          this.#complete(u, end, at);
+        u.settleLater = (at) => {
+          this.#settle(u, end, at);
         };
     });
+  }
+
+  /** Ends the job too, if there is one. */
+  #settle(u: Utterance, end: EndOf, now: number): void {
+    if (u.created) this.#complete(u, end, now);
+    else this.#over(u, end.status);
   }
 
   /** Ends the job in its cell and acts on what its slot gives. */

@@ -5,6 +5,7 @@
  * Thread: pool. Owns: nothing (the utterances are in jobs.ts).
  */
 import { assertNever } from '../../domain/assert.ts';
+import type { ErrorCode } from '../../domain/errors.ts';
 import type { NodeId, PoolKey } from '../../domain/ids.ts';
 import { isEnded } from '../../domain/job.ts';
 import { SERVICE_TYPES } from '../../domain/node.ts';
@@ -162,28 +163,35 @@ export class Submitting {
         return;
       case 'saturated':
         this.#events.saturated(u, now);
-        this.#endings.fail(u, 'pool_saturated', 'the queue of the pool is full', now);
+        this.#refused(u, 'pool_saturated', 'the queue of the pool is full', now);
         return;
       case 'audio_missing':
         if (tries < SUBMIT_TRIES_MAX) this.submit(u, x, now, tries + 1);
-        else this.#endings.fail(u, 'registry_unavailable', 'the audio could not be stored', now);
+        else this.#refused(u, 'registry_unavailable', 'the audio could not be stored', now);
         return;
       default:
         assertNever(r, 'JobSubmitReply');
     }
   }
 
+  /** There is no job, and there will be none. */
+  #refused(u: Utterance, code: ErrorCode, message: string, now: number): void {
+    u.refused = true;
+    u.settleLater?.(now);
+    this.#endings.fail(u, code, message, now);
+  }
+
   #created(u: Utterance, now: number): void {
     if (u.created) return;
     u.created = true;
     this.#events.created(u, now);
-    u.completeLater?.(now);
+    u.settleLater?.(now);
   }
 
   #exists(u: Utterance, r: JobSubmitReply & { status: 'exists' }, now: number): void {
     if (r.audioEnd !== u.audioEnd) {
       u.created = true;
-      u.completeLater?.(now);
+      u.settleLater?.(now);
       this.#jobs.leave(u);
       this.#events.otherCut(u, r.audioEnd, now);
       return;

@@ -28,6 +28,8 @@ export interface Utterance {
   state: UtteranceState;
   /** The registry has the job. */
   created: boolean;
+  /** The registry takes no job of it. */
+  refused: boolean;
   /** Its end is recorded; what is outstanding is that the job ends, too. */
   recorded: boolean;
   /** Its audio with headroom in front; null: on the way to a node, or only in the registry. */
@@ -45,8 +47,8 @@ export interface Utterance {
   handed: number;
   nodeId: NodeId | undefined;
   lastError: LastError | undefined;
-  /** Its end is recorded; completes the job as soon as the registry says it exists. */
-  completeLater: ((now: number) => void) | undefined;
+  /** Its end is recorded; goes on as soon as the registry says whether there is a job. */
+  settleLater: ((now: number) => void) | undefined;
   /** Monotonic times; 0: not yet. */
   readonly cutAt: number;
   submittedAt: number;
@@ -78,6 +80,7 @@ export function newUtterance(
     tag,
     state: 'new',
     created: false,
+    refused: false,
     recorded: false,
     buffer: audio.buffer,
     dataStart: audio.dataStart,
@@ -88,7 +91,7 @@ export function newUtterance(
     handed: 0,
     nodeId: undefined,
     lastError: undefined,
-    completeLater: undefined,
+    settleLater: undefined,
     cutAt: times.now,
     submittedAt: 0,
     assignedAt: 0,

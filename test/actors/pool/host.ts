@@ -75,6 +75,8 @@ export interface RigOptions {
   readonly config?: Partial<PoolEnv['config']>;
   /** Freed buffers are used again, as in a thread. */
   readonly reuse?: boolean;
+  /** Jobs that may wait for a node. */
+  readonly queueMax?: number;
 }
 
 export class HostRig {
@@ -93,9 +95,9 @@ export class HostRig {
   readonly selfCheck: SelfCheck;
   #token = 0;
 
-  constructor({ after, config, reuse = false }: RigOptions = {}) {
+  constructor({ after, config, reuse = false, queueMax }: RigOptions = {}) {
     this.now = after?.now ?? 1000;
-    this.registry = after?.registry ?? this.#registry();
+    this.registry = after?.registry ?? this.#registry(queueMax);
     // The registry of an earlier life goes by this life's clock.
     if (after !== undefined) after.clock = () => this.now;
     this.buffers = new BufferPool(reuse ? 1e9 : 0);
@@ -133,9 +135,10 @@ export class HostRig {
 
   clock = (): number => this.now;
 
-  #registry(): MemoryRegistry {
+  #registry(queueMax = TIMING.queueMax): MemoryRegistry {
     const now = () => this.clock();
-    return createMemoryRegistry({ timing: TIMING, cells: 1, now, random: () => 0 });
+    const timing = { ...TIMING, queueMax };
+    return createMemoryRegistry({ timing, cells: 1, now, random: () => 0 });
   }
 
   get ops(): string[] {
