@@ -21,7 +21,7 @@ test('start: a Redis that must not be used is refused with the problem and the r
   const redis = await startRedis({ args: ['--maxmemory-policy', 'allkeys-lru'] });
   onTestFinished(() => redis.stop());
   await expect(Instance.start({ args: ['--redis-url', redis.url] })).rejects.toThrow(
-    /dragoman: maxmemory-policy is allkeys-lru: [^.]*\. Set it: [^.]* \(and in redis\.conf\)\.\n$/,
+    /dragoman: maxmemory-policy is allkeys-lru: [^.]*\. Set it: [^.]* \(and in redis\.conf\)\.$/m,
   );
   const nowhere = ['--redis-url', 'unix:/nowhere/s', '--redis-timeout-ms', '500'];
   await expect(start(...nowhere)).rejects.toThrow(/not ready after .*Check --redis-url/);

@@ -5,6 +5,7 @@
  * Thread: pool. Owns: the cursor, the epoch. Bounds: one advance and one acknowledgement under way.
  */
 import type { SessionId } from '../../domain/ids.ts';
+import type { SessionAdvanceReply } from '../../registry/registry.ts';
 import type { ClientLink } from './client-link.ts';
 import { Cursor, type CursorPosition } from './cursor.ts';
 import type { DispatchLoop } from './dispatch-loop.ts';
@@ -30,6 +31,8 @@ export class Durable {
   readonly #loop: DispatchLoop;
   readonly #link: ClientLink;
   readonly #events: DurableEvents;
+  /** The client stops: its last audio is acknowledged before that is over, and waits for no company. */
+  hurried = false;
   /** The registry has a record of the session, and it is ours. */
   #on = false;
   /** The last result that the client has. */
@@ -84,20 +87,24 @@ export class Durable {
     if (next === null || c.underWay || !this.#on) return;
     c.underWay = true;
     const { epoch } = this;
-    this.#loop.advance.add({ session: this.#session, epoch, ...next }, (reply) => {
-      c.underWay = false;
-      if (!this.#on) return;
-      if (reply.status === 'fenced') this.#staleEpoch(epoch);
-      else if (reply.status === 'unknown') {
-        this.#events.rewrite(() => {
-          this.advance();
-        });
-      } else {
-        c.confirmed = next;
-        this.#link.send({ type: 'ack', audio_offset: next.audioOffset });
+    const item = { session: this.#session, epoch, ...next };
+    const when = this.hurried ? { by: 0 } : {};
+    this.#loop.advance.add(item, (reply) => this.#advanced(reply, epoch, next), when);
+  }
+
+  #advanced(reply: SessionAdvanceReply, epoch: number, next: CursorPosition): void {
+    this.cursor.underWay = false;
+    if (!this.#on) return;
+    if (reply.status === 'fenced') this.#staleEpoch(epoch);
+    else if (reply.status === 'unknown') {
+      this.#events.rewrite(() => {
         this.advance();
-      }
-    });
+      });
+    } else {
+      this.cursor.confirmed = next;
+      this.#link.send({ type: 'ack', audio_offset: next.audioOffset });
+      this.advance();
+    }
   }
 
   /** The client has its results up to this one: the registry may forget them, some at a time. */

@@ -258,6 +258,7 @@ export class Session {
   stop(now: number): void {
     this.#now = now;
     if (this.phase === 'closed' || this.phase === 'stopped') return;
+    this.durable.hurried = true;
     this.#audio.intake.finalize('stop');
     if (this.phase === 'opening') this.#stopAsked = true;
     else this.phase = 'stopping';
