@@ -34,6 +34,8 @@ export class Losses {
   readonly #states = new Map<Loss, unknown>();
   /** How far each session was durable before the registry lost some of it. */
   readonly #durable = new Map<SessionId, number>();
+  /** How many ends of each session's utterances the registry has lost. */
+  readonly #ends = new Map<SessionId, number>();
   readonly #expected: boolean;
   /** Nothing but Redis fails: nodes do what they were handed, and whatever waits has its audio here. */
   readonly #alone: boolean;
@@ -57,10 +59,34 @@ export class Losses {
     for (const id of this.#model.state.sessions.keys()) {
       this.#durable.set(id, Math.max(durable(id), this.durableBefore(id)));
     }
+    const before = this.#recorded();
     this.#model.state.restore(f.kind === 'redis.rollback' ? this.#states.get(f) : null);
+    const after = this.#recorded();
+    for (const [id, ends] of before) {
+      const lost = Math.max(0, ends - (after.get(id) ?? 0));
+      this.#ends.set(id, (this.#ends.get(id) ?? 0) + lost);
+    }
     if (f.ms === 0) return;
     this.#weather.restarts += 1;
     this.#weather.downUntil = Math.max(this.#weather.downUntil, until);
+  }
+
+  #recorded(): Map<SessionId, number> {
+    const sessions = [...this.#model.state.sessions];
+    return new Map(
+      sessions.map(([id, { ledger }]) => [
+        id,
+        Object.values(ledger).reduce((sum, n) => sum + n, 0),
+      ]),
+    );
+  }
+
+  /**
+   * Results of a session that its client may have had and that are lost with their owner: nobody is left who
+   * knows what they said. The work is done again, and may end otherwise.
+   */
+  endsForgotten(session: SessionId): number {
+    return this.#ownersDie ? (this.#ends.get(session) ?? 0) : 0;
   }
 
   durableBefore(session: SessionId): number {

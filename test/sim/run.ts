@@ -108,6 +108,7 @@ class Simulation {
     const verdicts = {
       result: (r: ResultMessage) => this.#verdict(r),
       mayEnd: (error: DragomanError) => this.#losses.explainsEnd(error),
+      mayDiffer: (session: string) => this.#losses.endsForgotten(session as SessionId),
     };
     this.#clients = plan.clients.map(
       (c, i) => new SimClient(world, this.#network, i, c, audit, verdicts, drains),

@@ -23,6 +23,8 @@ export interface Verdicts {
   readonly result: (result: ResultMessage) => string | null;
   /** Whether a session may end with this error. */
   readonly mayEnd: (error: DragomanError) => boolean;
+  /** How many of a session's results may be counted otherwise than the client saw them. */
+  readonly mayDiffer: (session: string) => number;
 }
 
 export class SimClient {
@@ -207,12 +209,26 @@ export class SimClient {
     }
     const by: Record<string, number> = {};
     for (const r of this.#results.values()) by[r.status] = (by[r.status] ?? 0) + 1;
-    for (const [status, count] of Object.entries(ledger.results)) {
-      if (count !== (by[status] ?? 0)) {
-        this.#audit.broken(`${me}: ${by[status] ?? 0} ${status}, the ledger says ${count}`);
+    this.#counted(ledger, by);
+    this.#audio(n);
+  }
+
+  #counted(ledger: StoppedMessage, by: Record<string, number>): void {
+    const counts = Object.entries(ledger.results);
+    const sum = counts.reduce((all, [, count]) => all + count, 0);
+    if (sum !== ledger.utterances) {
+      this.#audit.broken(
+        `client ${this.n}: ${ledger.utterances} utterances, the ledger has ${sum}`,
+      );
+    }
+    let otherwise = this.#verdicts.mayDiffer(this.session?.sessionId ?? '');
+    for (const [status, count] of counts) {
+      const seen = by[status] ?? 0;
+      otherwise -= Math.max(0, seen - count);
+      if (count !== seen && otherwise < 0) {
+        this.#audit.broken(`client ${this.n}: ${seen} ${status}, the ledger says ${count}`);
       }
     }
-    this.#audio(n);
   }
 
   /** All that was said reached nodes, once, cut where it was to be cut. */

@@ -51,6 +51,15 @@ test.each(Array.from({ length: LOSSES / GROUP }, (_, i) => [1 + i * GROUP, (i + 
   60_000,
 );
 
+// The cursor lost behind results, and results lost with the owner that had given them out.
+test.each([326, 1514, 4426, 4768])(
+  'simulation: seed %i keeps every promise although Redis and owners fail together',
+  async (seed) => {
+    const { violation } = await run(planOf(seed, { losses: true }));
+    expect(violation).toBeNull();
+  },
+);
+
 test('simulation: audio knows its place, and the audit what is wrong with it', () => {
   const piece = audioOf(3, 400, 480);
   expect(rangeOf(piece)).toEqual({ of: 3, from: 400, to: 480 });

@@ -16,13 +16,14 @@ import type { ClientControl, ConnId, SupervisorToPool } from '../../protocol/sup
 import type { SessionResume, SessionResumeReply } from '../../registry/registry.ts';
 import type { Done } from '../effects.ts';
 import { ownerOf } from '../pool-config.ts';
+import { BeyondCursor } from './beyond-cursor.ts';
 import type { JobDesk } from './job-desk.ts';
 import type { TakenFrom } from './outstanding.ts';
 import { RETRY_MS, type PoolEnv } from './pool-env.ts';
 import type { Session } from './session.ts';
 import type { SessionConfig } from './session-config.ts';
 import type { SessionAt, Sessions } from './sessions.ts';
-import { withJob, type Resumed } from './standing.ts';
+import type { Resumed } from './standing.ts';
 import { TakeUp } from './take-up.ts';
 
 type Message<T extends SupervisorToPool['type']> = Extract<SupervisorToPool, { type: T }>;
@@ -244,7 +245,8 @@ export class TakingUp {
     // Another owner has served it since: what is known here is of the past.
     if (known !== undefined) this.#sessions.refuse(known, errorBody('fenced', 'taken over'));
     const config = unpack(r.config) as SessionConfig;
-    this.#beyondCursor(take, config, r, now, (moved, at) => {
+    const beyond = new BeyondCursor(r, resultSeq);
+    this.#beyondCursor(take, config.cell, beyond, (moved, at) => {
       // Another resume may have built it meanwhile.
       const built = this.#sessions.get(take.session);
       const session =
@@ -267,27 +269,33 @@ export class TakingUp {
   }
 
   /**
-   * A job submitted by an owner that died before `session_advance` moves the cursor on. Not to know
-   * of it would give its number to other audio: so a registry that is away is asked again.
+   * Jobs submitted by an owner that died before `session_advance` moves the cursor on. Not to know
+   * of them would give their numbers to other audio: so a registry that is away is asked again.
    */
   #beyondCursor(
     take: TakeUp,
-    c: SessionConfig,
-    r: Resumed,
-    now: number,
+    cell: number,
+    beyond: BeyondCursor,
     then: (r: Resumed, now: number) => void,
   ): void {
-    const n = r.nextUtterance;
-    const call = { jobId: jobId(c.cell, take.session, n), withAudio: false };
+    const call = { jobId: jobId(cell, take.session, beyond.next), withAudio: false };
     this.#env.effects.call('jobFetch', call, (o, at) => {
       // Nobody waits for it, and all there is of it is in the registry.
       if (take.abandoned) return;
+      const goOn = () => {
+        this.#beyondCursor(take, cell, beyond, then);
+      };
       if (!o.ok) {
-        this.#retry(take, at, () => {
-          this.#beyondCursor(take, c, r, now, then);
-        });
-      } else if (o.value === null) then(r, at);
-      else this.#beyondCursor(take, c, withJob(r, n, o.value), now, then);
+        this.#retry(take, at, goOn);
+        return;
+      }
+      const passed = beyond.pass(o.value);
+      if (passed === 'on') goOn();
+      else if (passed === 'there') then(beyond.at, at);
+      else {
+        const lost = 'the registry has lost results that the client has, or how far its audio went';
+        this.#giveUp(take, errorBody('resume_refused', lost));
+      }
     });
   }
 
