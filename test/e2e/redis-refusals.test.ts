@@ -115,13 +115,3 @@ test('connection resets: a pipeline torn between the audio and its submit leaves
   await exact(traffic, ears);
   expect(await direct.keys('dg:v1:{c0}:audio:*')).toEqual([]);
 });
-
-test('connection resets: a list of calls torn after the first of them has run is repeated as a whole', async () => {
-  const pair = ownPair();
-  const ears = await Ears.open(instance, pair, 1);
-  const traffic = await Traffic.start(instance, pair, { sessions: 8, everyMs: 50 });
-  for (const script of ['session_advance', 'result_append']) {
-    await proxy.tear(script, 2);
-  }
-  await exact(traffic, ears);
-});

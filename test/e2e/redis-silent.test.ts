@@ -21,11 +21,16 @@ interface World {
 }
 
 /** Leases far shorter than the silence: when Redis speaks again, all of them are over. */
-async function world(done: Done, start: object, everyMs: number): Promise<World> {
+async function world(
+  done: Done,
+  start: object,
+  everyMs: number,
+  args: readonly string[] = [],
+): Promise<World> {
   const redis = await startRedis({ appendonly: true, args: ['--enable-debug-command', 'yes'] });
   done(() => redis.stop());
   const lease = ['--heartbeat-ms', '1000', '--node-ttl-ms', '4000'];
-  const instance = await Instance.start({ args: ['--redis-url', redis.url, ...lease] });
+  const instance = await Instance.start({ args: ['--redis-url', redis.url, ...lease, ...args] });
   done(() => instance.dispose());
   const pair = ownPair();
   const ears = await Ears.open(instance, pair, 2);
@@ -53,22 +58,23 @@ const sleep = async ({ redis }: World, ms: number): Promise<void> => {
 };
 
 const CASES = [
-  { name: 'SIGSTOP of Redis for 5 s', ms: 5000, silence: stop, start: MANUAL },
-  { name: 'DEBUG SLEEP of Redis for 5 s', ms: 5000, silence: sleep, start: MANUAL },
-  // Within the deadline that clients ask for, a minute ends nothing.
+  { name: 'SIGSTOP of Redis for 5 s', ms: 5000, silence: stop, start: MANUAL, args: [] },
+  { name: 'DEBUG SLEEP of Redis for 5 s', ms: 5000, silence: sleep, start: MANUAL, args: [] },
+  // Within its deadline, which an operator may set longer, a minute ends nothing.
   {
     name: 'SIGSTOP of Redis for 60 s',
     ms: 60_000,
     silence: stop,
-    start: { ...MANUAL, deadline_ms: 120_000 },
+    start: MANUAL,
+    args: ['--deadline-ms', '120000'],
   },
 ] as const;
 
-for (const { name, ms, silence, start } of CASES) {
+for (const { name, ms, silence, start, args } of CASES) {
   test.concurrent(
     `redis silent: ${name}: clients are slowed and new ones refused meanwhile, then every utterance is ok, once and in order`,
     async ({ onTestFinished }) => {
-      const here = await world(onTestFinished, start, ms > 5000 ? 1000 : 200);
+      const here = await world(onTestFinished, start, ms > 5000 ? 1000 : 200, args);
       const over = silence(here, ms);
       await tellsAway(here.instance, here.traffic);
       await over;

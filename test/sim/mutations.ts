@@ -123,11 +123,4 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: '',
     losses: true,
   },
-  {
-    name: 'a node that Redis lost is not registered again',
-    file: 'src/actors/pool/node-actor.ts',
-    find: '      this.#registerAgain(h);\n      return;\n    }\n    if (reply.status',
-    replace: '      return;\n    }\n    if (reply.status',
-    losses: true,
-  },
 ];
