@@ -6,9 +6,11 @@
   pass over the pool. A node the job has tried is only taken when no other could serve it.
 ]]
 -- So many are drawn, and the best taken of the first few that have room: that spreads a burst nearly
--- as evenly as looking at all, for a cost that does not grow with the pool.
+-- as evenly as looking at all, for a cost that does not grow with the pool. In a large pool each look
+-- finds a record that nobody has looked at for long, so it is two choices there.
 local SAMPLE = 8
-local CANDIDATES = 4
+local CANDIDATES_SMALL = 4
+local CANDIDATES_LARGE = 2
 -- The pass stops at the first node with room; beyond this many a random part of the pool is seen.
 local EXACT_MAX = 512
 local fullPools = {}
@@ -80,7 +82,8 @@ local function choose(job, thorough)
   local node = affinityNode(job)
   if node then return node end
   local ids = redis.call('SRANDMEMBER', poolKey(job.pool), SAMPLE)
-  local best, fallback, another = scan(ids, job, CANDIDATES)
+  local enough = #ids < SAMPLE and CANDIDATES_SMALL or CANDIDATES_LARGE
+  local best, fallback, another = scan(ids, job, enough)
   if best then return best end
   if #ids == SAMPLE then
     if job.n == 0 then
