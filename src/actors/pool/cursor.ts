@@ -2,7 +2,7 @@
  * How far a session is durable: everything below belongs to jobs the registry has, to utterances
  * whose end is recorded, or was silence. Only that may be acknowledged to the client.
  *
- * Thread: pool. Pure. Bounds: ≤ inflight-max segments wait.
+ * Thread: pool. Pure. Bounds: a segment for each utterance under way (submissions.ts).
  */
 interface Segment {
   readonly utterance: number;

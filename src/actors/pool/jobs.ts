@@ -3,7 +3,7 @@
  * elsewhere or away), whose details come from the registry.
  *
  * Thread: pool. Owns: `#jobs`, and the buffers of its utterances.
- * Bounds: jobs of sessions here ≤ sessions × inflight-max; orphans until their deadline is over.
+ * Bounds: jobs of sessions here are bounded by submissions.ts; orphans until their deadline is over.
  */
 import type { JobId } from '../../domain/ids.ts';
 import { isEnded } from '../../domain/job.ts';

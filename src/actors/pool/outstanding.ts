@@ -4,7 +4,7 @@
  *
  * Thread: pool. Owns: the utterances under way, those whose result the client was not given, the
  * delivery.
- * Bounds: ≤ inflight-max utterances, and what others recorded while the client was away.
+ * Bounds: the session's; and what others recorded while the client was away.
  */
 import type { SessionId } from '../../domain/ids.ts';
 import type { EndState } from '../../domain/job.ts';

@@ -3,8 +3,8 @@
  * Outlives connections.
  *
  * Thread: pool. Owns: the utterances whose result the client has yet to get.
- * Bounds: ≤ inflight-max utterances without a result (then the client is held); dropped after
- * `resume-ms` without a connection.
+ * Bounds: ≤ inflight-max utterances without a result, and what slabs carry when the client is held;
+ * dropped after `resume-ms` without a connection.
  */
 import { errorBody } from '../../domain/errors.ts';
 import { jobId, type SessionId } from '../../domain/ids.ts';
@@ -76,14 +76,12 @@ export class Session {
     });
     this.durable.jump(position);
     const { config, now } = at;
-    const wake = (when: number) => {
-      owner.wake(this, when);
-    };
+    const wake = this.#wake.bind(this);
     this.#audio = new ClientAudio({ config, position, now }, env, this.link, wake, (c, tag) => {
       this.#cut(c, tag);
     });
-    this.#submissions = new Submissions(at.config, desk);
     this.outstanding = new Outstanding(config.start.order ?? 'strict', this.link, desk.jobs, from);
+    this.#submissions = new Submissions(config, desk, this.outstanding, env.config.inflightMax);
     this.#touchLater(at.now);
   }
 
@@ -174,6 +172,7 @@ export class Session {
     this.#now = now;
     this.outstanding.kept(r);
     this.#audio.hold(this.outstanding.inFlight, now);
+    this.#submissions.room(now);
     this.#maybeStopped();
   }
 
@@ -310,6 +309,7 @@ export class Session {
     this.outstanding.over(u);
     this.durable.safe(u.n);
     this.#audio.hold(this.outstanding.inFlight, now);
+    this.#submissions.room(now);
     this.#maybeStopped();
   }
 
@@ -385,6 +385,7 @@ export class Session {
   flush(now: number): void {
     this.#now = now;
     this.#audio.intake.finalize('stop');
+    this.#submissions.flush(now);
   }
 
   close(): void {

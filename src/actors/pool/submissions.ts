@@ -3,7 +3,10 @@
  * earlier owner has cut this utterance elsewhere, and then those behind it were cut from the wrong
  * place.
  *
- * Thread: pool. Owns: the backlog. Bounds: ≤ inflight-max utterances (then the client is held).
+ * No more than `inflight-max` of them are with the registry: what slabs still carried when the client was
+ * held waits here for its turn, not in the queue of everybody.
+ *
+ * Thread: pool. Owns: the backlog. Bounds: what slabs carry (then the client is held).
  */
 import type { NodeId } from '../../domain/ids.ts';
 import type { JobDesk } from './job-desk.ts';
@@ -13,6 +16,9 @@ import type { Utterance } from './utterance.ts';
 export class Submissions {
   readonly #config: SessionConfig;
   readonly #desk: JobDesk;
+  /** Utterances of the session that have not ended, the backlog's too. */
+  readonly #all: { readonly inFlight: number };
+  #max: number;
   /** Cut, and not submitted yet. */
   #backlog: Utterance[] = [];
   #busy = false;
@@ -21,9 +27,16 @@ export class Submissions {
   /** The session's last node: it may still know what came before. */
   affinity: NodeId | undefined;
 
-  constructor(config: SessionConfig, desk: JobDesk) {
+  constructor(
+    config: SessionConfig,
+    desk: JobDesk,
+    all: { readonly inFlight: number },
+    max: number,
+  ) {
     this.#config = config;
     this.#desk = desk;
+    this.#all = all;
+    this.#max = max;
   }
 
   begin(now: number): void {
@@ -47,6 +60,17 @@ export class Submissions {
     this.#next(now);
   }
 
+  /** One of the session's utterances has ended. */
+  room(now: number): void {
+    this.#next(now);
+  }
+
+  /** This instance leaves: what the registry has goes on elsewhere. */
+  flush(now: number): void {
+    this.#max = Infinity;
+    this.#next(now);
+  }
+
   /** Gives up what is not submitted yet. */
   undo(): readonly Utterance[] {
     const undone = this.#backlog;
@@ -57,6 +81,7 @@ export class Submissions {
 
   #next(now: number): void {
     if (!this.#on || this.#busy) return;
+    if (this.#all.inFlight - this.#backlog.length >= this.#max) return;
     let u = this.#backlog.shift();
     // Given up by the client meanwhile.
     while (u?.state === 'recording') u = this.#backlog.shift();
