@@ -112,6 +112,9 @@ test('overload: a client that floods and is not served is slowed and not read an
   flood(client);
   await client.next('slow_down');
   await soon(() => bounds.highest('paused_sockets') > 0, 'a socket that is not read', PATIENCE_MS);
+  // Threads report once a second: the audio it has under way is in the gauges now.
+  const inFlight = () => bounds.highest('jobs_in_flight');
+  await soon(() => inFlight() >= INFLIGHT_MAX, 'a report');
   await others.flows();
   expect(held).toHaveLength(INFLIGHT_MAX);
   client.peer.ws.terminate();
