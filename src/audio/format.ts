@@ -54,6 +54,18 @@ export function opusPacketMs(packet: Uint8Array): number {
   return ms <= 120 ? ms : 0;
 }
 
+/** All durations of Opus are multiples of this. */
+const OPUS_STEP_MS = 2.5;
+
+/**
+ * The time at byte `offset` of a stream. Raw samples tell it; of Opus it has to be kept: `told`, which
+ * may have been rounded.
+ */
+export function exactMs(f: AudioFormat, offset: number, told: number): number {
+  if (f.encoding !== 'opus') return rawMs(f, offset);
+  return Math.floor(told / OPUS_STEP_MS) * OPUS_STEP_MS;
+}
+
 /** A packet of at most 2 bytes is discontinuous transmission: the encoder heard silence. */
 export const OPUS_SILENCE_BYTES_MAX = 2;
 

@@ -39,6 +39,8 @@ export const TRANSPORT: readonly string[] = [
 export const ENCODINGS_AND_LANGUAGES: readonly string[] = [
   '`pcm_s16le` and `pcm_mulaw` are raw samples at 8000 to 48000 Hz. In `opus` (8000, 12000, 16000, 24000 or 48000 Hz) every packet is preceded by its length as two bytes, little-endian, and a message holds whole packets.',
   '',
+  'Session time (`start_ms`, `end_ms`) is the length of the audio before: of raw samples by their offset, of Opus by the durations that its packets tell, across reconnects and restarts. Opus that was lost in a failure here (`audio_lost`, without `replay`) is not in it: how long it lasted nobody knows.',
+  '',
   '`src: "auto"` uses the pool `auto:<tgt>`. `src: "auto", tgt: "auto", auto_langs: [a, b]` is a two-way conversation and uses the pool `a<>b`, tags sorted. `endpointing.mode: "vad"` is reserved: it is refused for now.',
   '',
 ];

@@ -19,11 +19,13 @@ export function text(value: unknown): string {
   throw new BugError('a script answered something else than text');
 }
 
-export function int(value: unknown): number {
-  const number = typeof value === 'number' ? value : Number(text(value));
-  assert(!Number.isNaN(number), 'a script answered something else than a number');
-  return number;
+export function number(value: unknown): number {
+  const read = typeof value === 'number' ? value : Number(text(value));
+  assert(!Number.isNaN(read), 'a script answered something else than a number');
+  return read;
 }
+
+export const int = number;
 
 export function bytes(value: unknown): Buffer {
   assert(Buffer.isBuffer(value), 'a script answered something else than bytes');

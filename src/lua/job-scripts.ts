@@ -23,7 +23,8 @@ function exists(rest: readonly unknown[]) {
     status: 'exists' as const,
     state: jobState(rest[0]),
     audioEnd: int(rest[1]),
-    ...(rest.length > 2 ? { assignment: assignment(rest, 2) } : {}),
+    meta: bytes(rest[2]),
+    ...(rest.length > 3 ? { assignment: assignment(rest, 3) } : {}),
   };
 }
 

@@ -15,7 +15,7 @@
                     waits; needsAudio: 1: nobody but Redis has its audio)
 
   Returns a list, for each job one of
-    exists         state audioEnd [jobId attempt nodeId instance owner]  as after job_submit
+    exists         state audioEnd meta [jobId attempt nodeId instance owner]  as after job_submit
     restored       it runs at that node
     queued         position
     audio_missing  it waits, and its audio is lost as well: nothing written

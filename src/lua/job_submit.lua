@@ -14,7 +14,7 @@
   Returns a list, for each job one of
     assigned       jobId attempt nodeId instance owner
     queued         position
-    exists         state audioEnd [jobId attempt nodeId instance owner]
+    exists         state audioEnd meta [jobId attempt nodeId instance owner]
     saturated
     audio_missing
 ]]

@@ -19,7 +19,8 @@ end
 
 -- With the attempt that is to be sent, while no node has accepted it.
 local function existsReply(job)
-  local reply = { 'exists', job.state, job.last }
+  local meta = redis.call('HGET', jobKey(job.id), 'meta')
+  local reply = { 'exists', job.state, job.last, meta }
   if job.state == 'assigned' then
     for n = job.n, 1, -1 do
       local attempt = job.a[n]

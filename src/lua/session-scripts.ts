@@ -4,7 +4,7 @@
  * Thread: any. Pure.
  */
 import { END_STATES, type EndState } from '../domain/job.ts';
-import { bytes, int, list, status, text } from './decode.ts';
+import { bytes, int, list, number, status, text } from './decode.ts';
 import { defineScript } from './define-script.ts';
 
 export const sessionOpen = defineScript('session_open', {
@@ -19,6 +19,7 @@ export const sessionOpen = defineScript('session_open', {
     'config',
     'nextUtterance',
     'audioOffset',
+    'audioMs',
     'turnId',
     'doneBelow',
     'nextSeq',
@@ -36,7 +37,7 @@ export const sessionAdvance = defineScript('session_advance', {
   keys: [],
   itemKeys: ['session'],
   args: ['sessionTtlMs'],
-  item: ['epoch', 'nextUtterance', 'audioOffset', 'turnId'],
+  item: ['epoch', 'nextUtterance', 'audioOffset', 'audioMs', 'turnId'],
   decode: ownedReplies,
 });
 
@@ -98,15 +99,16 @@ export const sessionResume = defineScript('session_resume', {
           status: word,
           epoch: int(rest[0]),
           audioOffset: int(rest[1]),
-          nextUtterance: int(rest[2]),
-          turnId: int(rest[3]),
-          order: status([rest[4]], ['strict', 'relaxed'])[0],
-          config: bytes(rest[5]),
-          results: keptResults(rest[6]),
-          pending: list(rest[7]).map(int),
-          ledger: ledger(rest[8]),
-          tokenHash: text(rest[9]),
-          formerToken: text(rest[10]),
+          audioMs: number(rest[2]),
+          nextUtterance: int(rest[3]),
+          turnId: int(rest[4]),
+          order: status([rest[5]], ['strict', 'relaxed'])[0],
+          config: bytes(rest[6]),
+          results: keptResults(rest[7]),
+          pending: list(rest[8]).map(int),
+          ledger: ledger(rest[9]),
+          tokenHash: text(rest[10]),
+          formerToken: text(rest[11]),
         };
     }
   },

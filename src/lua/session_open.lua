@@ -14,12 +14,13 @@
   ARGV[7]  config
   ARGV[8]  nextUtterance
   ARGV[9]  audioOffset
-  ARGV[10] turnId
-  ARGV[11] doneBelow      utterances below this have their result, and the client has it
-  ARGV[12] nextSeq        the next result_seq
-  ARGV[13] ledger         state count …: the ends of all results that the client was given
-  ARGV[14] given          utterance state …: the latest of them
-  ARGV[15] sessionTtlMs   how long it waits for its client
+  ARGV[10] audioMs        the time there
+  ARGV[11] turnId
+  ARGV[12] doneBelow      utterances below this have their result, and the client has it
+  ARGV[13] nextSeq        the next result_seq
+  ARGV[14] ledger         state count …: the ends of all results that the client was given
+  ARGV[15] given          utterance state …: the latest of them
+  ARGV[16] sessionTtlMs   how long it waits for its client
 
   Returns {status, ...}
     opened  also for a repeat of the same call
@@ -36,17 +37,18 @@ local order = ARGV[6]
 local config = ARGV[7]
 local nextUtterance = tonumber(ARGV[8])
 local audioOffset = tonumber(ARGV[9])
-local turnId = tonumber(ARGV[10])
-local doneBelow = tonumber(ARGV[11])
-local nextSeq = tonumber(ARGV[12])
-local ledger = ARGV[13]
-local given = ARGV[14]
-local sessionTtlMs = ARGV[15]
+local audioMs = tonumber(ARGV[10])
+local turnId = tonumber(ARGV[11])
+local doneBelow = tonumber(ARGV[12])
+local nextSeq = tonumber(ARGV[13])
+local ledger = ARGV[14]
+local given = ARGV[15]
+local sessionTtlMs = ARGV[16]
 local strict = order == 'strict'
 --@include lib_results
 
 local v = redis.call('HMGET', sessionKey, 'owner', 'epoch', 'token', 'nextUtterance', 'audioOffset',
-  'turnId', 'nextSeq', 'doneBelow')
+  'turnId', 'nextSeq', 'doneBelow', 'audioMs')
 local stored = tonumber(v[2] or -1)
 if stored > epoch or (stored == epoch and (v[1] ~= owner or v[3] ~= tokenHash)) then
   return { 'exists' }
@@ -57,13 +59,14 @@ if not known then
   local goneSeq = strict and -1 or nextSeq - 1
   redis.call('HSET', sessionKey, 'owner', owner, 'epoch', epoch, 'token', tokenHash,
     'formerToken', formerToken, 'tenant', tenant, 'order', order, 'config', config,
-    'nextUtterance', nextUtterance, 'audioOffset', audioOffset, 'turnId', turnId,
-    'doneBelow', doneBelow, 'nextSeq', nextSeq, 'firstSeq', nextSeq, 'kept', 0,
-    'goneSeq', goneSeq)
+    'nextUtterance', nextUtterance, 'audioOffset', audioOffset, 'audioMs', audioMs,
+    'turnId', turnId, 'doneBelow', doneBelow, 'nextSeq', nextSeq, 'firstSeq', nextSeq,
+    'kept', 0, 'goneSeq', goneSeq)
 else
   redis.call('HSET', sessionKey, 'owner', owner, 'epoch', epoch, 'token', tokenHash,
     'formerToken', formerToken, 'nextUtterance', math.max(tonumber(v[4]), nextUtterance),
-    'audioOffset', math.max(tonumber(v[5]), audioOffset), 'turnId', math.max(tonumber(v[6]), turnId),
+    'audioOffset', math.max(tonumber(v[5]), audioOffset),
+    'audioMs', math.max(tonumber(v[9]), audioMs), 'turnId', math.max(tonumber(v[6]), turnId),
     'nextSeq', math.max(tonumber(v[7]), nextSeq))
 end
 

@@ -19,8 +19,8 @@
   ARGV[8] pendingMax    utterances without a result that are named
 
   Returns {status, ...}
-    resumed       epoch audioOffset nextUtterance turnId order config results pending ledger token
-                  formerToken
+    resumed       epoch audioOffset audioMs nextUtterance turnId order config results pending ledger
+                  token formerToken
                   (results: utterance, seq, packed, …; pending: utterances; ledger: counts)
     unknown
     refused       wrong token, or behind a later resume
@@ -40,13 +40,13 @@ local pendingMax = tonumber(ARGV[8])
 
 local v = redis.call('HMGET', sessionKey, 'epoch', 'token', 'formerToken', 'audioOffset',
   'nextUtterance', 'turnId', 'order', 'config', 'doneBelow', 'goneSeq', 'firstSeq', 'nextSeq',
-  'owner', 'attempt')
+  'owner', 'attempt', 'audioMs')
 if not v[1] then return { 'unknown' } end
 local s = {
   epoch = tonumber(v[1]), token = v[2], formerToken = v[3], audioOffset = v[4],
   nextUtterance = tonumber(v[5]), turnId = v[6], order = v[7], config = v[8],
   doneBelow = tonumber(v[9]), goneSeq = tonumber(v[10]), firstSeq = tonumber(v[11]),
-  nextSeq = tonumber(v[12]), owner = v[13], attempt = tonumber(v[14] or ''),
+  nextSeq = tonumber(v[12]), owner = v[13], attempt = tonumber(v[14] or ''), audioMs = v[15],
 }
 local strict = s.order == 'strict'
 --@include lib_results
@@ -103,6 +103,6 @@ end
 redis.call('PEXPIRE', sessionKey, sessionTtlMs)
 redis.call('PEXPIRE', resultsKey, sessionTtlMs)
 return {
-  'resumed', s.epoch + 1, s.audioOffset, s.nextUtterance, s.turnId, s.order, s.config, results,
-  pending, ledger, s.token, s.formerToken,
+  'resumed', s.epoch + 1, s.audioOffset, s.audioMs, s.nextUtterance, s.turnId, s.order, s.config,
+  results, pending, ledger, s.token, s.formerToken,
 }

@@ -50,6 +50,7 @@ export type JobSubmitReply =
       readonly status: 'exists';
       readonly state: JobState;
       readonly audioEnd: number;
+      readonly meta: Uint8Array;
       /** The latest live attempt, while it is assigned and not yet accepted. */
       readonly assignment?: Assignment;
     }

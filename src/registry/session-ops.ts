@@ -46,6 +46,7 @@ function open(a: SessionOpen, sessionTtlMs: number) {
     config,
     nextUtterance,
     audioOffset,
+    audioMs: a.audioMs ?? 0,
     turnId: a.turnId ?? 0,
     doneBelow: a.doneBelow ?? 0,
     nextSeq: a.nextSeq ?? 0,

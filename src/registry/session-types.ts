@@ -27,6 +27,7 @@ export interface SessionOpen {
    * a result that the client has, `nextSeq` is the next `result_seq`, `ledger` the ends of all results
    * that it was given, and `given` the latest of them. A new session leaves all out.
    */
+  readonly audioMs?: number;
   readonly turnId?: number;
   readonly doneBelow?: number;
   readonly nextSeq?: number;
@@ -48,6 +49,8 @@ export interface SessionAdvance {
   readonly epoch: number;
   readonly nextUtterance: number;
   readonly audioOffset: number;
+  /** The time there; bytes of Opus do not tell it. */
+  readonly audioMs: number;
   readonly turnId: number;
 }
 /** `unknown`: the registry has lost it, or that the caller took it over: to be opened again. */
@@ -75,6 +78,7 @@ export type SessionResumeReply =
       readonly status: 'resumed';
       readonly epoch: number;
       readonly audioOffset: number;
+      readonly audioMs: number;
       readonly nextUtterance: number;
       readonly turnId: number;
       readonly config: Uint8Array;

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import {
   blockBytes,
   bytesPerMsMax,
+  exactMs,
   meanSquare,
   opusPacketMs,
   rawMs,
@@ -23,6 +24,14 @@ test('format: raw bytes last as long as their samples take', () => {
     2, 4, 1,
   ]);
   expect([bytesPerMsMax(pcm), bytesPerMsMax(mulaw)]).toEqual([32, 8]);
+});
+
+test('format: the time of a place follows from raw bytes; of Opus it is what was told, not rounded', () => {
+  expect(exactMs(pcm, 48, 7)).toBe(1.5);
+  for (let frames = 0; frames < 50; frames++) {
+    const ms = 2.5 * frames;
+    expect([exactMs(opus, 999, ms), exactMs(opus, 999, Math.round(ms))]).toEqual([ms, ms]);
+  }
 });
 
 test.each([

@@ -31,11 +31,27 @@ test('job_submit: one finds a node, the next waits, the third is refused', async
               "owner": "i1",
             },
             "audioEnd": 100,
+            "meta": {
+              "data": [
+                1,
+                0,
+                255,
+              ],
+              "type": "Buffer",
+            },
             "state": "assigned",
             "status": "exists",
           },
           {
             "audioEnd": 200,
+            "meta": {
+              "data": [
+                1,
+                0,
+                255,
+              ],
+              "type": "Buffer",
+            },
             "state": "queued",
             "status": "exists",
           },
@@ -100,11 +116,27 @@ test('job_submit: audio of a job that ended, or was cut elsewhere, is not left b
       "reply": [
         {
           "audioEnd": 100,
+          "meta": {
+            "data": [
+              1,
+              0,
+              255,
+            ],
+            "type": "Buffer",
+          },
           "state": "cancelled",
           "status": "exists",
         },
         {
           "audioEnd": 200,
+          "meta": {
+            "data": [
+              1,
+              0,
+              255,
+            ],
+            "type": "Buffer",
+          },
           "state": "queued",
           "status": "exists",
         },
@@ -256,6 +288,14 @@ test('job_restore: a waiting job whose audio is still there waits again; without
         "reply": [
           {
             "audioEnd": 100,
+            "meta": {
+              "data": [
+                1,
+                0,
+                255,
+              ],
+              "type": "Buffer",
+            },
             "state": "queued",
             "status": "exists",
           },

@@ -25,7 +25,7 @@ test('session_open: a record with its cursor at the start', async () => {
         "reply": "the same",
       },
       "left": {
-        "{s:en-es.s2222222222222222222}:session": "audioOffset=0 · config=A · doneBelow=0 · epoch=1 · firstSeq=0 · formerToken= · goneSeq=-1 · kept=0 · nextSeq=0 · nextUtterance=0 · order=strict · owner=i1 · tenant=t · token=h1 · turnId=0 · ttl=300s",
+        "{s:en-es.s2222222222222222222}:session": "audioMs=0 · audioOffset=0 · config=A · doneBelow=0 · epoch=1 · firstSeq=0 · formerToken= · goneSeq=-1 · kept=0 · nextSeq=0 · nextUtterance=0 · order=strict · owner=i1 · tenant=t · token=h1 · turnId=0 · ttl=300s",
       },
       "reply": {
         "status": "opened",
@@ -38,7 +38,7 @@ test('session_advance: the cursor moves', async () => {
   const outcome = await row({
     seed: (b) => open(b),
     call: (b) => {
-      const cursor = { epoch: 1, nextUtterance: 2, audioOffset: 640, turnId: 1 };
+      const cursor = { epoch: 1, nextUtterance: 2, audioOffset: 640, audioMs: 62.5, turnId: 1 };
       return b.r.sessionAdvance([{ session: S, ...cursor }]);
     },
   });
@@ -49,7 +49,7 @@ test('session_advance: the cursor moves', async () => {
         "reply": "the same",
       },
       "left": {
-        "{s:en-es.s2222222222222222222}:session": "audioOffset=640 · nextUtterance=2 · turnId=1",
+        "{s:en-es.s2222222222222222222}:session": "audioMs=62.5 · audioOffset=640 · nextUtterance=2 · turnId=1",
       },
       "reply": [
         {

@@ -89,7 +89,7 @@ test('cluster: a script that touches a key of another slot is refused, also on t
 test('redis-registry: sessions of all slots are served by one call', async () => {
   const b = new Bench(await make());
   const ids = Array.from({ length: 26 }, (_, i) => session(String.fromCharCode(97 + i)));
-  const cursor = { epoch: 1, nextUtterance: 1, audioOffset: 1, turnId: 0 };
+  const cursor = { epoch: 1, nextUtterance: 1, audioOffset: 1, audioMs: 2.5, turnId: 0 };
   for (const id of ids.filter((_, i) => i % 2 === 0)) {
     await b.r.sessionOpen({
       ...{ session: id, owner: I1, epoch: 1, tokenHash: 'h', tenant: 't', order: 'strict' },

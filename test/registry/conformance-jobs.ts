@@ -4,7 +4,19 @@
  * Thread: any. Owns: nothing.
  */
 import { describe, expect, test } from 'vitest';
-import { Bench, bytes, EN_ES, I1, I2, job, node, ref, spec, type MakeHarness } from './fixtures.ts';
+import {
+  Bench,
+  bytes,
+  EN_ES,
+  I1,
+  I2,
+  job,
+  META,
+  node,
+  ref,
+  spec,
+  type MakeHarness,
+} from './fixtures.ts';
 
 export function jobConformance(make: MakeHarness): void {
   const setup = async (timing = {}): Promise<Bench> => new Bench(await make(timing));
@@ -26,15 +38,15 @@ export function jobConformance(make: MakeHarness): void {
       const b = await setup();
       await b.ready('n1');
       const assignment = await b.assigned(0);
-      const again = { status: 'exists', state: 'assigned', audioEnd: 100, assignment };
+      const again = { status: 'exists', state: 'assigned', audioEnd: 100, meta: META, assignment };
       expect(await b.submit(0)).toEqual(again);
       expect(await b.submit(0, { owner: I2, audioEnd: 70 })).toEqual(again);
       expect(await b.used('n1')).toBe(1);
       await b.accept(assignment);
-      const running = { status: 'exists', state: 'running', audioEnd: 100 };
+      const running = { status: 'exists', state: 'running', audioEnd: 100, meta: META };
       expect(await b.submit(0)).toEqual(running);
       await b.done(assignment);
-      expect(await b.submit(0)).toEqual({ status: 'exists', state: 'ok', audioEnd: 100 });
+      expect(await b.submit(0)).toEqual({ ...running, state: 'ok' });
     });
 
     test('a list is answered in order, repeats included', async () => {
@@ -79,9 +91,10 @@ export function jobConformance(make: MakeHarness): void {
 
     test('a late owner that cut the utterance elsewhere does not change its audio', async () => {
       const b = await setup();
-      await b.submit(0, { audio: bytes(1, 2, 3), audioEnd: 3 });
-      const late = await b.submit(0, { audio: bytes(1, 2), audioEnd: 2, owner: I2 });
-      expect(late).toEqual({ status: 'exists', state: 'queued', audioEnd: 3 });
+      await b.submit(0, { audio: bytes(1, 2, 3), audioEnd: 3, meta: Buffer.of(3) });
+      const other = { audio: bytes(1, 2), audioEnd: 2, meta: Buffer.of(2), owner: I2 };
+      const late = await b.submit(0, other);
+      expect(late).toEqual({ status: 'exists', state: 'queued', audioEnd: 3, meta: Buffer.of(3) });
       const record = await b.r.jobFetch({ jobId: job(0), withAudio: true });
       expect([...(record?.audio ?? [])]).toEqual([1, 2, 3]);
     });

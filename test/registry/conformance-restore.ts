@@ -4,7 +4,7 @@
  * Thread: any. Owns: nothing.
  */
 import { expect, test } from 'vitest';
-import { Bench, bytes, I1, job, memory, node, ref, type MakeHarness } from './fixtures.ts';
+import { Bench, bytes, I1, job, memory, META, node, ref, type MakeHarness } from './fixtures.ts';
 
 const N1 = node('n1');
 /** A job that was handed to n1 as its `attempt`-th attempt, in a registry that knows nothing of it. */
@@ -21,13 +21,13 @@ export function restoreConformance(make: MakeHarness): void {
     await b.submit(1);
     const replies = await b.r.jobRestore({ cell: 0, jobs: [ran(0), memory(1)] });
     expect(replies).toEqual([
-      { status: 'exists', state: 'assigned', audioEnd: 100, assignment },
-      { status: 'exists', state: 'queued', audioEnd: 200 },
+      { status: 'exists', state: 'assigned', audioEnd: 100, meta: META, assignment },
+      { status: 'exists', state: 'queued', audioEnd: 200, meta: META },
     ]);
     expect(await b.r.jobRestore({ cell: 0, jobs: [] })).toEqual([]);
     await b.done(assignment);
     const [ended] = await b.r.jobRestore({ cell: 0, jobs: [ran(0)] });
-    expect(ended).toEqual({ status: 'exists', state: 'ok', audioEnd: 100 });
+    expect(ended).toEqual({ status: 'exists', state: 'ok', audioEnd: 100, meta: META });
   });
 
   test('a lost job that was handed over runs again where it runs, in a slot of its own', async () => {
@@ -37,7 +37,7 @@ export function restoreConformance(make: MakeHarness): void {
     // A repeat is answered alike: that it exists would be read as that it is another's.
     expect(await b.r.jobRestore({ cell: 0, jobs: [ran(0, 2)] })).toEqual([{ status: 'restored' }]);
     expect(await b.r.jobRestore({ cell: 0, jobs: [ran(0, 1)] })).toEqual([
-      { status: 'exists', state: 'running', audioEnd: 100 },
+      { status: 'exists', state: 'running', audioEnd: 100, meta: META },
     ]);
     expect(await b.used('n1')).toBe(1);
     const heard = await b.heartbeat('n1', { running: [ref(at(0, 2))] });
@@ -106,7 +106,7 @@ export function restoreConformance(make: MakeHarness): void {
     const jobs = [ran(0, 2), memory(1, { attempts: 2 })];
     expect(await b.r.jobRestore({ cell: 0, jobs })).toEqual([
       { status: 'restored' },
-      { status: 'exists', state: 'queued', audioEnd: 200 },
+      { status: 'exists', state: 'queued', audioEnd: 200, meta: META },
     ]);
     expect(await b.state(job(0))).toBe('running');
     // The attempt that the record took for live is lost like any other.

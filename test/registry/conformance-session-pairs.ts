@@ -19,7 +19,7 @@ const ack = async (b: Bench, resultSeq: number): Promise<string> => {
   return 'done';
 };
 const advance = async (b: Bench, nextUtterance: number): Promise<string> => {
-  const to = { nextUtterance, audioOffset: 100 * nextUtterance, turnId: 0 };
+  const to = { nextUtterance, audioOffset: 100 * nextUtterance, audioMs: 0, turnId: 0 };
   return (await b.r.sessionAdvance([{ session: S, epoch: 1, ...to }]))[0]?.status ?? '';
 };
 const resume = (b: Bench, newTokenHash: string) =>

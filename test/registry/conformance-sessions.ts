@@ -24,7 +24,7 @@ export function sessionConformance(make: MakeHarness): void {
     return reply.status;
   };
   const advance = async (b: Bench, next: number, offset: number, epoch = 1): Promise<string> => {
-    const cursor = { nextUtterance: next, audioOffset: offset, turnId: next };
+    const cursor = { nextUtterance: next, audioOffset: offset, audioMs: offset / 8, turnId: next };
     const [reply] = await b.r.sessionAdvance([{ session: S, epoch, ...cursor }]);
     return reply?.status ?? 'no reply';
   };
@@ -58,7 +58,9 @@ export function sessionConformance(make: MakeHarness): void {
       const b = await opened();
       expect(await advance(b, 3, 300)).toBe('ok');
       expect(await advance(b, 2, 200)).toBe('ok');
-      expect(await resume(b)).toMatchObject({ nextUtterance: 3, audioOffset: 300, turnId: 3 });
+      expect(await resume(b)).toMatchObject({
+        ...{ nextUtterance: 3, audioOffset: 300, audioMs: 37.5, turnId: 3 },
+      });
     });
 
     test('a stale epoch is fenced everywhere, and changes nothing', async () => {
@@ -78,13 +80,13 @@ export function sessionConformance(make: MakeHarness): void {
       expect(await advance(b, 2, 200, 5)).toBe('unknown');
       expect(await b.r.sessionTouch([{ session: S, epoch: 5 }])).toEqual([{ status: 'unknown' }]);
       const tokens = { tokenHash: 'h5', formerToken: 'h4' };
-      const cursor = { nextUtterance: 3, audioOffset: 50, turnId: 2 };
+      const cursor = { nextUtterance: 3, audioOffset: 50, audioMs: 7.5, turnId: 2 };
       expect(await open(b, { owner: I2, epoch: 5, ...tokens, ...cursor })).toBe('opened');
       expect(await advance(b, 2, 200, 1)).toBe('fenced');
       expect(await open(b)).toBe('exists');
       expect(await resume(b)).toEqual({ status: 'refused' });
       expect(await resume(b, { tokenHash: 'h4' })).toMatchObject({
-        ...{ epoch: 6, nextUtterance: 3, audioOffset: 100, turnId: 2 },
+        ...{ epoch: 6, nextUtterance: 3, audioOffset: 100, audioMs: 12.5, turnId: 2 },
         ...{ tokenHash: 'h2', formerToken: 'h4' },
       });
     });
@@ -102,7 +104,7 @@ export function sessionConformance(make: MakeHarness): void {
     test('many sessions in one call are answered in order', async () => {
       const b = await opened();
       const other = session('other');
-      const cursor = { epoch: 1, nextUtterance: 1, audioOffset: 1, turnId: 0 };
+      const cursor = { epoch: 1, nextUtterance: 1, audioOffset: 1, audioMs: 2.5, turnId: 0 };
       const calls = [other, S, other].map((id) => ({ session: id, ...cursor }));
       expect((await b.r.sessionAdvance(calls)).map(({ status }) => status)).toEqual([
         ...['unknown', 'ok', 'unknown'],

@@ -30,7 +30,7 @@ export function windowConformance(make: MakeHarness): void {
       ...{ config: bytes(), nextUtterance: 0, audioOffset: 0 },
     });
   const advance = async (b: Bench, epoch: number, next: number) => {
-    const at = { nextUtterance: next, audioOffset: next * 100, turnId: 0 };
+    const at = { nextUtterance: next, audioOffset: next * 100, audioMs: 0, turnId: 0 };
     return (await b.r.sessionAdvance([{ session: S, epoch, ...at }]))[0]?.status;
   };
   const append = async (b: Bench, n: number) => {

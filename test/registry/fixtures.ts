@@ -69,6 +69,8 @@ export function job(utterance: number, name = 'a', cell = 0): JobId {
 export function bytes(...values: number[]): Uint8Array {
   return Uint8Array.from(values);
 }
+/** Of the jobs in `spec`; as Redis gives it back. */
+export const META = Buffer.of(1, 0, 255);
 
 export function spec(utterance: number, over: Partial<JobSpec> = {}): JobSpec {
   return {
@@ -81,7 +83,7 @@ export function spec(utterance: number, over: Partial<JobSpec> = {}): JobSpec {
     deadlineMs: 120_000,
     priority: 'interactive',
     needs: ['asr', 'nmt'],
-    meta: bytes(1, 0, 255),
+    meta: META,
     ...over,
   };
 }

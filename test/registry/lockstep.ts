@@ -294,7 +294,7 @@ class Lockstep {
     const id = session(order === 'strict' ? 'st' : 're');
     const owner = who % 2 === 0 ? I1 : I2;
     const at = { session: id, epoch: 1 + (more % 4) };
-    const cursor = { nextUtterance: pick, audioOffset: 100 * pick };
+    const cursor = { nextUtterance: pick, audioOffset: 100 * pick, audioMs: pick / 3 };
     const kinds: readonly ((r: Both) => Promise<unknown>)[] = [
       (r) => {
         const record = { ...at, ...cursor, owner, tokenHash: 'h0', tenant: '', order };

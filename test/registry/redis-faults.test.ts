@@ -40,7 +40,7 @@ const open = (b: Bench, name: string) =>
     ...{ session: session(name), owner: I1, epoch: 1, tokenHash: 'h', tenant: 't' },
     ...{ order: 'strict', config: bytes(), nextUtterance: 0, audioOffset: 0 },
   });
-const cursor = { epoch: 1, nextUtterance: 1, audioOffset: 1, turnId: 0 };
+const cursor = { epoch: 1, nextUtterance: 1, audioOffset: 1, audioMs: 2.5, turnId: 0 };
 const UNAVAILABLE = { name: 'SchedulerError', code: 'registry_unavailable' };
 
 test('redis-registry: scripts that Redis has forgotten are told again, alone, in lists, behind audio', async () => {

@@ -109,12 +109,14 @@ export class ModelJobs {
 
   #known(cell: ModelCell, job: ModelJob): Extract<JobSubmitReply, { status: 'exists' }> {
     const { state, audioEnd } = job;
+    const meta = job.meta.slice();
+    const known = { status: 'exists' as const, state, audioEnd, meta };
     const attempt = job.attempts.findLastIndex(({ state: s }) => s === 'live') + 1;
     const live = job.attempts[attempt - 1];
-    if (state !== 'assigned' || live === undefined) return { status: 'exists', state, audioEnd };
+    if (state !== 'assigned' || live === undefined) return known;
     const instance = this.#instanceOf(cell, live);
     const assignment = { ...assignmentOf(job), attempt, nodeId: live.node, instance };
-    return { status: 'exists', state, audioEnd, assignment };
+    return { ...known, assignment };
   }
 
   #instanceOf(cell: ModelCell, at: { node: NodeId; instance: InstanceId }): InstanceId {

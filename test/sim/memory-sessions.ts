@@ -54,6 +54,7 @@ export class ModelSessions {
       attempt: undefined,
       nextUtterance: a.nextUtterance,
       audioOffset: a.audioOffset,
+      audioMs: a.audioMs ?? 0,
       turnId: a.turnId ?? 0,
       doneBelow: a.doneBelow ?? 0,
       nextSeq: a.nextSeq ?? 0,
@@ -76,6 +77,7 @@ export class ModelSessions {
     session.formerToken = a.formerToken ?? '';
     session.nextUtterance = Math.max(session.nextUtterance, a.nextUtterance);
     session.audioOffset = Math.max(session.audioOffset, a.audioOffset);
+    session.audioMs = Math.max(session.audioMs, a.audioMs ?? 0);
     session.turnId = Math.max(session.turnId, a.turnId ?? 0);
     session.nextSeq = Math.max(session.nextSeq, a.nextSeq ?? 0);
     session.expiresAt = this.#expiry();
@@ -124,6 +126,7 @@ export class ModelSessions {
     if (typeof session === 'string') return { status: session };
     session.nextUtterance = Math.max(session.nextUtterance, a.nextUtterance);
     session.audioOffset = Math.max(session.audioOffset, a.audioOffset);
+    session.audioMs = Math.max(session.audioMs, a.audioMs);
     session.turnId = Math.max(session.turnId, a.turnId);
     session.expiresAt = this.#expiry();
     return { status: 'ok' };
@@ -173,9 +176,9 @@ export class ModelSessions {
       const due = !session.results.has(u) && !counted(u);
       if (due && pending.length < PENDING_MAX) pending.push(u);
     }
-    const { epoch, audioOffset, nextUtterance, turnId, order } = session;
+    const { epoch, audioOffset, audioMs, nextUtterance, turnId, order } = session;
     return {
-      ...{ status: 'resumed', epoch, audioOffset, nextUtterance, turnId, order, pending },
+      ...{ status: 'resumed', epoch, audioOffset, audioMs, nextUtterance, turnId, order, pending },
       config: session.config.slice(),
       results: this.#kept(session, a.resultSeq ?? -1),
       ledger: this.#ledger(session, pending),

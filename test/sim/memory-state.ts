@@ -118,6 +118,7 @@ export interface ModelSession {
   attempt: number | undefined;
   nextUtterance: number;
   audioOffset: number;
+  audioMs: number;
   turnId: number;
   doneBelow: number;
   nextSeq: number;

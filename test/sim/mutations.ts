@@ -45,9 +45,9 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'audio is acknowledged before it is durable',
     file: 'src/actors/pool/session.ts',
-    find: 'this.durable.cursor.cut(c.utterance, c.end, this.#audio.intake.position.turnId);',
+    find: 'this.durable.cursor.cut(c.utterance, end, this.#audio.intake.position.turnId);',
     replace:
-      'this.durable.cursor.cut(c.utterance, c.end, this.#audio.intake.position.turnId);\n' +
+      'this.durable.cursor.cut(c.utterance, end, this.#audio.intake.position.turnId);\n' +
       "    this.link.send({ type: 'ack', audio_offset: c.end });",
   },
   {

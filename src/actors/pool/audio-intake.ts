@@ -9,6 +9,7 @@ import {
   OPUS_SILENCE_BYTES_MAX,
   blockBytes,
   bytesPerMsMax,
+  exactMs,
   meanSquare,
   opusPacketMs,
   rawMs,
@@ -17,7 +18,7 @@ import {
 import { wholeUnits, type WholeUnits } from '../../audio/whole-units.ts';
 import { UtteranceBuffer, type BufferPool } from '../../audio/utterance-buffer.ts';
 import type { CutReason } from '../../protocol/fields.ts';
-import type { CursorPosition } from './cursor.ts';
+import type { AudioPlace, CursorPosition } from './cursor.ts';
 import {
   NoiseFloor,
   POST_ROLL_MS,
@@ -93,7 +94,7 @@ export class AudioIntake {
         : this.#align(bytesPerMsMax(format) * PRE_ROLL_MS);
     this.#at = at.audioOffset;
     this.#units = this.#unitsFrom(at.audioOffset);
-    this.#receivedMs = format.encoding === 'opus' ? 0 : rawMs(format, at.audioOffset);
+    this.#receivedMs = exactMs(format, at.audioOffset, at.audioMs);
     this.utterance = at.nextUtterance;
     this.#segmenter = new Segmenter(config, at.turnId);
     const opus = format.encoding === 'opus';
@@ -122,13 +123,19 @@ export class AudioIntake {
 
   /** Up to here everything is cut, kept or passed. */
   get position(): CursorPosition {
-    const { utterance } = this;
-    return { nextUtterance: utterance, audioOffset: this.#at, turnId: this.#segmenter.turnId };
+    const { turnId } = this.#segmenter;
+    return {
+      nextUtterance: this.utterance,
+      audioOffset: this.#at,
+      audioMs: this.#receivedMs,
+      turnId,
+    };
   }
 
   /** Everything below has been cut or was silence; what is open or may become pre-roll is above. */
-  get passedTo(): number {
-    return this.#buffer === null ? this.#at - this.#preRollLength : this.#start;
+  get passed(): AudioPlace {
+    if (this.#buffer !== null) return { audioOffset: this.#start, audioMs: this.#startMs };
+    return this.#openAt();
   }
 
   set playback(active: boolean) {
@@ -222,10 +229,18 @@ export class AudioIntake {
     this.#buffer?.append(all ? bytes : bytes.subarray(from, end));
   }
 
+  /** Where an utterance that opens now begins. */
+  #openAt(): AudioPlace {
+    const preRoll = this.#preRollLength;
+    const audioMs = this.#receivedMs - rawMs(this.#format, preRoll);
+    return { audioOffset: this.#at - preRoll, audioMs };
+  }
+
   #open(): void {
     this.#buffer = new UtteranceBuffer(this.#pool, this.#headroom);
-    this.#start = this.#at - this.#preRollLength;
-    this.#startMs = this.#receivedMs - rawMs(this.#format, this.#preRollLength);
+    const { audioOffset, audioMs } = this.#openAt();
+    this.#start = audioOffset;
+    this.#startMs = audioMs;
     if (this.#preRoll !== null && this.#preRollLength > 0) {
       this.#buffer.append(this.#preRoll.subarray(0, this.#preRollLength));
     }
@@ -276,8 +291,8 @@ export class AudioIntake {
       utterance,
       start: this.#start,
       end: this.#start + length,
-      startMs: Math.round(this.#startMs),
-      endMs: Math.round(this.#startMs + ms),
+      startMs: this.#startMs,
+      endMs: this.#startMs + ms,
       reason,
       turnId,
       buffer: buffer.finish(),
@@ -303,7 +318,7 @@ export class AudioIntake {
     this.#preRollLength = 0;
     this.#at = at.audioOffset;
     this.#units = this.#unitsFrom(at.audioOffset);
-    if (this.#format.encoding !== 'opus') this.#receivedMs = rawMs(this.#format, at.audioOffset);
+    this.#receivedMs = exactMs(this.#format, at.audioOffset, at.audioMs);
     this.utterance = at.nextUtterance;
     const playback = this.#segmenter.playback;
     this.#segmenter = new Segmenter(this.#config, at.turnId);

@@ -6,14 +6,23 @@
  */
 interface Segment {
   readonly utterance: number;
-  readonly end: number;
+  readonly end: AudioPlace;
   readonly turnId: number;
   safe: boolean;
 }
 
-export interface CursorPosition {
-  readonly nextUtterance: number;
+/** A place of the stream, in bytes and in time. */
+export interface AudioPlace {
   readonly audioOffset: number;
+  /**
+   * Milliseconds of audio before it; of Opus as its packets told, so without those that were lost
+   * here: how long they lasted nobody knows.
+   */
+  readonly audioMs: number;
+}
+
+export interface CursorPosition extends AudioPlace {
+  readonly nextUtterance: number;
   readonly turnId: number;
 }
 
@@ -30,7 +39,7 @@ export class Cursor {
     this.target = at;
   }
 
-  cut(utterance: number, end: number, turnId: number): void {
+  cut(utterance: number, end: AudioPlace, turnId: number): void {
     this.#segments.push({ utterance, end, turnId, safe: false });
   }
 
@@ -40,15 +49,15 @@ export class Cursor {
     while (this.#segments[0]?.safe === true) {
       const s = this.#segments.shift();
       if (s !== undefined) {
-        this.target = { nextUtterance: s.utterance + 1, audioOffset: s.end, turnId: s.turnId };
+        this.target = { nextUtterance: s.utterance + 1, ...s.end, turnId: s.turnId };
       }
     }
   }
 
   /** Silence up to here, if nothing before it is still on its way. */
-  silence(offset: number): void {
-    if (this.#segments.length > 0 || offset <= this.target.audioOffset) return;
-    this.target = { ...this.target, audioOffset: offset };
+  silence({ audioOffset, audioMs }: AudioPlace): void {
+    if (this.#segments.length > 0 || audioOffset <= this.target.audioOffset) return;
+    this.target = { ...this.target, audioOffset, audioMs };
   }
 
   /** The position to record now; null: nothing new. */

@@ -4,6 +4,7 @@
  * Thread: pool. Pure.
  */
 import type { EndState } from '../../domain/job.ts';
+import type { JobCut } from './standing.ts';
 import type { Utterance } from './utterance.ts';
 
 export interface DeskEvents {
@@ -11,7 +12,7 @@ export interface DeskEvents {
   submitted(u: Utterance, now: number): void;
   created(u: Utterance, now: number): void;
   /** Another owner of the session cut this utterance differently; the registry's version counts. */
-  otherCut(u: Utterance, audioEnd: number, now: number): void;
+  otherCut(u: Utterance, job: JobCut, now: number): void;
   queued(u: Utterance, position: number | undefined): void;
   dispatched(u: Utterance): void;
   retrying(u: Utterance): void;

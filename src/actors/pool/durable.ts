@@ -7,7 +7,7 @@
 import type { SessionId } from '../../domain/ids.ts';
 import type { SessionAdvanceReply } from '../../registry/registry.ts';
 import type { ClientLink } from './client-link.ts';
-import { Cursor, type CursorPosition } from './cursor.ts';
+import { Cursor, type AudioPlace, type CursorPosition } from './cursor.ts';
 import type { DispatchLoop } from './dispatch-loop.ts';
 import type { Resumed } from './standing.ts';
 
@@ -76,8 +76,8 @@ export class Durable {
     this.advance();
   }
 
-  silence(position: { offset: number }): void {
-    this.cursor.silence(position.offset);
+  silence(to: AudioPlace): void {
+    this.cursor.silence(to);
     this.advance();
   }
 

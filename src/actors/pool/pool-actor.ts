@@ -31,7 +31,7 @@ export class PoolActor {
     this.#desk = new JobDesk(pool, env, {
       submitted: (u, now) => of(u.session)?.submitted(now),
       created: (u) => of(u.session)?.created(u),
-      otherCut: (u, audioEnd) => of(u.session)?.otherCut(u, audioEnd),
+      otherCut: (u, job) => of(u.session)?.otherCut(u, job),
       queued: (u, position) => of(u.session)?.link.event(u, 'queued', position),
       dispatched: (u) => of(u.session)?.link.event(u, 'dispatched'),
       retrying: (u) => of(u.session)?.link.event(u, 'retrying'),

@@ -51,12 +51,13 @@ export function segmenterConfig(start: Start, config: PoolConfig): SegmenterConf
 
 /** What is kept of an utterance so that anyone can write its `job` message and its result. */
 export function jobMeta(start: Start, session: SessionId, c: Cut): JobMeta {
+  const [start_ms, end_ms] = [Math.round(c.startMs), Math.round(c.endMs)];
   return {
     src: start.src,
     tgt: start.tgt,
     auto_langs: start.auto_langs,
     audio: start.audio,
-    duration_ms: c.endMs - c.startMs,
+    duration_ms: end_ms - start_ms,
     reason: c.reason,
     turn_id: c.turnId,
     partials: start.partials ?? false,
@@ -64,7 +65,7 @@ export function jobMeta(start: Start, session: SessionId, c: Cut): JobMeta {
     features: start.features,
     metadata: start.metadata,
     trace_id: start.trace_id ?? session,
-    start_ms: c.startMs,
-    end_ms: c.endMs,
+    start_ms,
+    end_ms,
   };
 }

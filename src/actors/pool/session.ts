@@ -19,7 +19,7 @@ import type { JobDesk } from './job-desk.ts';
 import { Outstanding, type TakenFrom } from './outstanding.ts';
 import type { PoolEnv } from './pool-env.ts';
 import { jobMeta, ownBounds, type SessionConfig } from './session-config.ts';
-import { positionOf, type Resumed } from './standing.ts';
+import { behind, positionOf, type JobCut, type Resumed } from './standing.ts';
 import type { SessionAt, SessionOwner } from './sessions.ts';
 import { Submissions } from './submissions.ts';
 import { newUtterance, type Utterance } from './utterance.ts';
@@ -192,7 +192,7 @@ export class Session {
     const { intake, stopAt } = this.#audio;
     if (!intake.isOpen && now - this.#silenceAt >= SILENCE_EVERY_MS) {
       this.#silenceAt = now;
-      this.durable.silence({ offset: intake.passedTo });
+      this.durable.silence(intake.passed);
     }
     if (intake.received >= stopAt) this.stop(now);
   }
@@ -206,7 +206,8 @@ export class Session {
       { now: this.#now, overdueAt: this.#now + deadlineMs },
       tag,
     );
-    this.durable.cursor.cut(c.utterance, c.end, this.#audio.intake.position.turnId);
+    const end = { audioOffset: c.end, audioMs: c.endMs };
+    this.durable.cursor.cut(c.utterance, end, this.#audio.intake.position.turnId);
     this.outstanding.add(u);
     this.#desk.jobs.take(u);
     this.#wake(u.overdueAt + OVERDUE_GRACE_MS);
@@ -351,8 +352,8 @@ export class Session {
       return;
     }
     this.phase = 'stopped';
-    const { received, utterance } = this.#audio.intake;
-    this.durable.silence({ offset: received });
+    const { received, utterance, position } = this.#audio.intake;
+    this.durable.silence({ ...position, audioOffset: received });
     const results = this.outstanding.ledger;
     this.link.send({ type: 'stopped', utterances: utterance, results, audio_bytes: received });
     this.link.close(1000, 'done');
@@ -369,12 +370,12 @@ export class Session {
   }
 
   /** An earlier owner cut utterance `u` elsewhere: go on where the registry's version ends. */
-  otherCut(u: Utterance, audioEnd: number): void {
+  otherCut(u: Utterance, job: JobCut): void {
     for (const later of this.#submissions.undo()) this.outstanding.undo(later);
     this.outstanding.over(u);
     const { intake } = this.#audio;
     const receivedTo = intake.received;
-    const at = { ...intake.position, nextUtterance: u.n + 1, audioOffset: audioEnd };
+    const at = behind(u.n, job);
     intake.reset(at);
     this.durable.jump(at);
     this.#owner.lookUp(this, u.n);

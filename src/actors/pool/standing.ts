@@ -4,6 +4,7 @@
  *
  * Thread: pool. Pure.
  */
+import { exactMs } from '../../audio/format.ts';
 import { END_STATES, type EndState } from '../../domain/job.ts';
 import type { JobMeta } from '../../protocol/job-frame.ts';
 import { unpack } from '../../protocol/pack.ts';
@@ -16,6 +17,9 @@ export interface Resumed extends Extract<SessionResumeReply, { status: 'resumed'
   readonly recorded?: CursorPosition;
 }
 
+/** How the registry's version of an utterance was cut. */
+export type JobCut = Pick<JobRecord, 'audioEnd' | 'meta'>;
+
 export const NEW: Standing = {
   next: 0,
   ledger: Object.fromEntries(END_STATES.map((s) => [s, 0])) as Ledger,
@@ -24,20 +28,28 @@ export const NEW: Standing = {
 
 /** Where the stream of a session goes on; of a new one: where it begins. */
 export function positionOf(r: CursorPosition | undefined): CursorPosition {
-  const { nextUtterance = 0, audioOffset = 0, turnId = 0 } = r ?? {};
-  return { nextUtterance, audioOffset, turnId };
+  const { nextUtterance = 0, audioOffset = 0, audioMs = 0, turnId = 0 } = r ?? {};
+  return { nextUtterance, audioOffset, audioMs, turnId };
 }
 
-/** The cursor behind a job that an earlier owner submitted. */
-export function withJob(r: Resumed, n: number, job: JobRecord): Resumed {
+/** Where utterance `n` ends, which an earlier owner submitted. */
+export function behind(n: number, job: JobCut): CursorPosition {
   const meta = unpack(job.meta) as JobMeta;
   const goesOn = meta.reason === 'max_duration' || meta.reason === 'max_bytes';
   return {
-    ...r,
-    recorded: r.recorded ?? positionOf(r),
     nextUtterance: n + 1,
     audioOffset: job.audioEnd,
+    audioMs: exactMs(meta.audio, job.audioEnd, meta.end_ms),
     turnId: goesOn ? meta.turn_id : meta.turn_id + 1,
+  };
+}
+
+/** The cursor behind a job that an earlier owner submitted. */
+export function withJob(r: Resumed, n: number, job: JobCut): Resumed {
+  return {
+    ...r,
+    ...behind(n, job),
+    recorded: r.recorded ?? positionOf(r),
     pending: r.results.some((k) => k.utterance === n) ? r.pending : [...r.pending, n],
   };
 }

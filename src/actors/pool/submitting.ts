@@ -193,7 +193,7 @@ export class Submitting {
       u.created = true;
       u.settleLater?.(now);
       this.#jobs.leave(u);
-      this.#events.otherCut(u, r.audioEnd, now);
+      this.#events.otherCut(u, r, now);
       return;
     }
     this.#created(u, now);

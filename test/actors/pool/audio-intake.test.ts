@@ -5,10 +5,10 @@ import type { SegmenterConfig } from '../../../src/actors/pool/segmenter.ts';
 import type { AudioFormat } from '../../../src/audio/format.ts';
 import { BufferPool } from '../../../src/audio/utterance-buffer.ts';
 import { silence, speech } from '../../helpers/instance.ts';
+import { OPUS, opusFrames, opusPacket } from '../../helpers/opus.ts';
 
 const PCM: AudioFormat = { encoding: 'pcm_s16le', sample_rate: 16_000, channels: 1 };
 const MULAW: AudioFormat = { encoding: 'pcm_mulaw', sample_rate: 8000, channels: 1 };
-const OPUS: AudioFormat = { encoding: 'opus', sample_rate: 48_000, channels: 1 };
 const CONFIG: SegmenterConfig = {
   mode: 'pause',
   pauseMs: 400,
@@ -22,8 +22,8 @@ type Piece = Omit<Cut, 'buffer' | 'dataStart'> & { bytes: Buffer };
 
 function setup(
   config: Partial<SegmenterConfig> = {},
-  format = PCM,
-  at = { audioOffset: 0, nextUtterance: 0, turnId: 0 },
+  format: AudioFormat = PCM,
+  at = { audioOffset: 0, audioMs: 0, nextUtterance: 0, turnId: 0 },
 ) {
   const pool = new BufferPool(0);
   const cuts: Piece[] = [];
@@ -71,9 +71,9 @@ test('intake: what follows a pause up to the next speech is passed, apart from t
   const { intake, cuts, feed } = setup();
   feed(Buffer.concat([speech(500), silence(3000)]));
   expect(cuts).toHaveLength(1);
-  expect(intake.passedTo).toBe((3500 - 200) * 32);
+  expect(intake.passed.audioOffset).toBe((3500 - 200) * 32);
   feed(speech(100));
-  expect(intake.passedTo).toBe((3500 - 200) * 32);
+  expect(intake.passed.audioOffset).toBe((3500 - 200) * 32);
 });
 
 test('intake: a click is dropped and the next utterance has its number', () => {
@@ -113,6 +113,7 @@ test('intake: bytes held already are skipped, a hole is named and takes nothing'
 test('intake: a session taken up in the middle counts time and utterances from there', () => {
   const { intake, cuts, feed } = setup({ mode: 'manual' }, PCM, {
     audioOffset: 64_000,
+    audioMs: 2000,
     nextUtterance: 3,
     turnId: 5,
   });
@@ -131,13 +132,7 @@ test('intake: µ-law lasts a byte a sample and is cut by its pauses', () => {
   expect(times(cuts)).toEqual([[300, 1300, 'pause']]);
 });
 
-const packet = (ms20: number, bytes: number) => {
-  const p = Buffer.alloc(2 + bytes, ms20);
-  p.writeUInt16LE(bytes);
-  // Configuration 19 is 20 ms; code 0 is one frame.
-  p[2] = 19 << 3;
-  return p;
-};
+const packet = (fill: number, bytes: number) => opusPacket(20, bytes, fill);
 
 test('intake: Opus time is that of its packets, and DTX packets are the silence that cuts', () => {
   const { cuts, feed, opened } = setup({}, OPUS);
@@ -148,6 +143,28 @@ test('intake: Opus time is that of its packets, and DTX packets are the silence 
   expect(times(cuts)).toEqual([[400, 1400, 'pause']]);
   expect(opened).toEqual([[0, 400]]);
   expect(Buffer.compare(cuts[0]!.bytes, Buffer.concat([spoken, quiet]))).toBe(0);
+});
+
+test('intake: Opus goes on at the time it is told, also after a reset, and keeps its fractions', () => {
+  const at = { audioOffset: 800, audioMs: 52.5, nextUtterance: 1, turnId: 1 };
+  const { intake, cuts, feed, opened } = setup({ mode: 'manual' }, OPUS, at);
+  feed(opusFrames(21));
+  intake.finalize('manual');
+  expect(times(cuts)).toEqual([[52.5, 105, 'manual']]);
+  expect(intake.position).toEqual({ audioOffset: 1640, audioMs: 105, nextUtterance: 2, turnId: 2 });
+  feed(opusFrames(1));
+  expect(intake.passed).toEqual({ audioOffset: 1640, audioMs: 105 });
+  // What a job tells is rounded.
+  intake.reset({ ...at, audioMs: 53 });
+  expect(intake.passed).toEqual({ audioOffset: 800, audioMs: 52.5 });
+  feed(opusFrames(1));
+  intake.finalize('manual');
+  expect(times(cuts.slice(1))).toEqual([[52.5, 55, 'manual']]);
+  expect(opened).toEqual([
+    [1, 53],
+    [2, 105],
+    [1, 53],
+  ]);
 });
 
 // An odd frame shifted the samples of every utterance after the next cut.
@@ -176,7 +193,7 @@ test('intake: utterances begin and end with whole samples, however odd the frame
         }
         // The rest of a sample is held, and is acknowledged with what comes after.
         expect(at - end).toBeLessThan(block);
-        expect(intake.passedTo).toBe(end);
+        expect(intake.passed.audioOffset).toBe(end);
       },
     ),
     { numRuns: 40 },
@@ -187,7 +204,7 @@ test('intake: taken up in the middle of a sample, it goes on with the next one',
   const { intake, cuts } = setup({ mode: 'manual' });
   const stream = speech(300);
   intake.accept(0, stream.subarray(0, 1000));
-  intake.reset({ audioOffset: 3001, nextUtterance: 0, turnId: 0 });
+  intake.reset({ audioOffset: 3001, audioMs: 93, nextUtterance: 0, turnId: 0 });
   expect(intake.accept(3001, stream.subarray(3001))).toBe('ok');
   intake.finalize('stop');
   expect(cuts.map((c) => [c.start, c.end])).toEqual([[3002, stream.length]]);
@@ -277,7 +294,7 @@ test('intake: finalize with nothing open says so', () => {
 test('intake: reset and close give the open buffer back', () => {
   const { intake, feed, pool } = setup({ mode: 'manual' });
   feed(speech(300));
-  intake.reset({ audioOffset: 1000, nextUtterance: 2, turnId: 1 });
+  intake.reset({ audioOffset: 1000, audioMs: 31, nextUtterance: 2, turnId: 1 });
   expect([pool.usedBytes, intake.received, intake.isOpen]).toEqual([0, 1000, false]);
   feed(speech(300));
   intake.close();

@@ -93,13 +93,15 @@ test('delivery: what waited when the client went away is forgotten and may be ad
   expect(seqs(delivery.add(due(1)))).toEqual([1]);
 });
 
-const START = { nextUtterance: 0, audioOffset: 0, turnId: 0 };
+/** 2.5 ms a byte. */
+const place = (audioOffset: number) => ({ audioOffset, audioMs: 2.5 * audioOffset });
+const START = { nextUtterance: 0, ...place(0), turnId: 0 };
 
 test('cursor: it moves to the end of the last utterance below which all are safe', () => {
   fc.assert(
     fc.property(permutation(8), (order) => {
       const cursor = new Cursor(START);
-      for (let n = 0; n < 8; n++) cursor.cut(n, 100 * (n + 1), n);
+      for (let n = 0; n < 8; n++) cursor.cut(n, place(100 * (n + 1)), n);
       const safe = new Set<number>();
       for (const n of order) {
         safe.add(n);
@@ -108,7 +110,7 @@ test('cursor: it moves to the end of the last utterance below which all are safe
         while (safe.has(due)) due += 1;
         const turnId = due - 1;
         expect(cursor.next()).toEqual(
-          due === 0 ? null : { nextUtterance: due, audioOffset: 100 * due, turnId },
+          due === 0 ? null : { nextUtterance: due, ...place(100 * due), turnId },
         );
       }
     }),
@@ -130,19 +132,19 @@ test('delivery: a result that is lost and done again counts as what the client w
 
 test('cursor: silence counts only when no utterance before it is on its way', () => {
   const cursor = new Cursor(START);
-  cursor.cut(0, 100, 0);
-  cursor.silence(150);
+  cursor.cut(0, place(100), 0);
+  cursor.silence(place(150));
   expect(cursor.next()).toBeNull();
   cursor.safe(0);
-  cursor.silence(150);
-  expect(cursor.next()).toEqual({ nextUtterance: 1, audioOffset: 150, turnId: 0 });
-  cursor.silence(120);
+  cursor.silence(place(150));
+  expect(cursor.next()).toEqual({ nextUtterance: 1, ...place(150), turnId: 0 });
+  cursor.silence(place(120));
   expect(cursor.next()?.audioOffset).toBe(150);
 });
 
 test('cursor: what is confirmed need not be told again', () => {
   const cursor = new Cursor(START);
-  cursor.cut(0, 100, 0);
+  cursor.cut(0, place(100), 0);
   cursor.safe(0);
   cursor.confirmed = cursor.next()!;
   expect(cursor.next()).toBeNull();
@@ -150,9 +152,9 @@ test('cursor: what is confirmed need not be told again', () => {
 
 test('cursor: a jump forgets what was cut, and is told', () => {
   const cursor = new Cursor(START);
-  cursor.cut(0, 100, 0);
-  const at = { nextUtterance: 5, audioOffset: 900, turnId: 2 };
+  cursor.cut(0, place(100), 0);
+  const at = { nextUtterance: 5, ...place(900), turnId: 2 };
   cursor.jump(at);
-  cursor.silence(800);
+  cursor.silence(place(800));
   expect(cursor.next()).toEqual(at);
 });

@@ -307,11 +307,12 @@ export class HostRig {
   }
 
   /** Audio without a cut. */
-  audio(conn: number, offset: number, bytes: number): void {
+  audio(conn: number, offset: number, bytes: number | Uint8Array): void {
+    const audio = typeof bytes === 'number' ? new Uint8Array(bytes).fill(1) : bytes;
     const writer = new SlabWriter<SupervisorToPool>(this.#slabs, (slab, entries, messages) => {
       this.handle({ type: 'slab', slab, entries, messages });
     });
-    writer.write(conn, offset, new Uint8Array(bytes).fill(1));
+    writer.write(conn, offset, audio);
     writer.flush();
   }
 
