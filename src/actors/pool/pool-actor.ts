@@ -48,6 +48,7 @@ export class PoolActor {
         return session !== undefined;
       },
     });
+    this.#desk.loop.append.held = () => sessions.rewriting;
     this.#sessions = sessions;
     this.#takingUp = new TakingUp(env, this.#desk, sessions);
   }
