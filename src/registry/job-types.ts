@@ -96,7 +96,7 @@ export interface JobEnd {
   readonly nodeId?: NodeId;
   /** Node time of a success, for the node's recent latency. */
   readonly nodeMs?: number;
-  /** Its session is not with the caller: the job's record stays for as long as a session may wait. */
+  /** Nobody has recorded that its session is past it: the record stays for as long as a session may wait. */
   readonly orphan?: boolean;
 }
 /** Ends jobs whose result is recorded; frees every slot they hold and hands those on. */

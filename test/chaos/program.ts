@@ -76,23 +76,29 @@ export class Program {
     this.#timer = systemClock.setTimer(asked?.backMs ?? AGAIN_MS, () => void this.start());
   }
 
-  signal(signal: NodeJS.Signals): void {
-    if (this.#child !== null) process.kill(this.#child.pid, signal);
+  /** False: it was not there. */
+  signal(signal: NodeJS.Signals): boolean {
+    try {
+      return this.#child !== null && process.kill(this.#child.pid, signal);
+    } catch {
+      // It has just ended; that news is on its way.
+      return false;
+    }
   }
 
   /** Ends it by this signal; it is back after `backMs`. False: it was not there. */
   end(signal: 'SIGKILL' | 'SIGTERM', backMs: number): boolean {
     if (this.#child === null || this.#asked !== null) return false;
+    if (!this.signal(signal)) return false;
     this.#asked = { backMs };
-    this.signal(signal);
     return true;
   }
 
   async freeze(ms: number): Promise<boolean> {
     const child = this.#child;
     if (child === null || this.#frozen || this.#asked !== null) return false;
+    if (!this.signal('SIGSTOP')) return false;
     this.#frozen = true;
-    this.signal('SIGSTOP');
     await pause(ms);
     if (this.#child !== child) return true;
     this.#frozen = false;

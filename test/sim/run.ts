@@ -328,8 +328,9 @@ class Simulation {
     if (!done) this.#stuck();
     else {
       await this.#pass(AFTER_MS);
-      // Sessions nobody comes back for, or whose client never heard of them, wait until their time is over.
-      await this.#pass(this.#mayLeave ? TIMING.sessionTtlMs : 0, () => this.#nothingLeft);
+      // Where something broke, a session may be left without its client, or with a dead connection of his, until its time is over.
+      const leftMs = this.#plan.faults.length === 0 ? 0 : AFTER_MS + TIMING.sessionTtlMs;
+      await this.#pass(leftMs, () => this.#nothingLeft);
       this.#last();
     }
     const { steps, now } = this.#world;
@@ -340,17 +341,6 @@ class Simulation {
   async #pass(ms: number, over: () => boolean = () => false): Promise<void> {
     const end = this.#world.now + ms;
     await this.#until(() => this.#world.now >= end || over(), Infinity);
-  }
-
-  /** In this run a session may be left without a client. */
-  get #mayLeave(): boolean {
-    const leave: readonly string[] = ['crash.client', 'crash.thread', 'zombie'];
-    const heardOf = new Set<string | undefined>(this.#clients.map((c) => c.session?.sessionId));
-    const sessions = [...this.#model.state.sessions.keys()];
-    return (
-      this.#plan.faults.some((f) => leave.includes(f.kind) || isLoss(f)) ||
-      sessions.some((id) => !heardOf.has(id))
-    );
   }
 
   /** No instance has a session or a job any more. */

@@ -51,12 +51,10 @@ export class Attempts {
 
   /** The registry handed a job to a node. */
   assign(a: Assignment, now: number): void {
-    const u = this.#jobs.get(a.jobId);
-    if (u !== undefined) this.#hand(u, a, now);
-    else
-      this.#jobs.fetch(a.jobId, true, (found, at) => {
-        this.#hand(found, a, at);
-      });
+    const hand = (u: Utterance, at: number) => {
+      this.#hand(u, a, at);
+    };
+    this.#jobs.of(a.jobId, true, hand, now);
   }
 
   #hand(u: Utterance, a: Assignment, now: number): void {
@@ -186,16 +184,16 @@ export class Attempts {
       tellState(this.#env, r.degraded, 'degraded', 'too many failures');
     }
     if (r.status === 'reassigned') this.assign(r.assignment, now);
-    const u = this.#jobs.get(ref.jobId);
-    if (u === undefined) {
-      if (r.status !== 'exhausted') return;
-      this.#jobs.fetch(ref.jobId, false, (found, at) => {
+    if (r.status === 'exhausted') {
+      const exhausted = (found: Utterance, at: number) => {
         this.#endings.exhausted(found, at);
-      });
+      };
+      this.#jobs.of(ref.jobId, false, exhausted, now);
       return;
     }
+    const u = this.#jobs.get(ref.jobId);
+    if (u?.created !== true) return;
     if (r.status === 'queued') this.backToQueue(u, now);
-    if (r.status === 'exhausted') this.#endings.exhausted(u, now);
     if (r.status === 'ended') this.#endings.endedElsewhere(u, now);
     if (r.status === 'unknown' && this.#jobs.isOrphan(u)) {
       this.#endings.fail(u, 'internal', 'the registry lost the job', now);

@@ -75,6 +75,11 @@ export class Batcher<Item, Reply> {
     if (when.by !== undefined) this.#dueAt = Math.min(this.#dueAt, when.by);
   }
 
+  /** What waits leaves with the next `flush`. */
+  hurry(): void {
+    if (this.#waiting.length > 0) this.#dueAt = 0;
+  }
+
   /** When `flush` has something to do although nothing new came; null: not. */
   get wakeAt(): number | null {
     const waits = !this.#underWay && this.#waiting.length > 0 && !this.held();

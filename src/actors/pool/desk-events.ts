@@ -23,6 +23,8 @@ export interface DeskEvents {
   sessionMissing(u: Utterance, again: () => void): boolean;
   /** Its client should say less for now. */
   saturated(u: Utterance, now: number): void;
+  /** Its session is here, and recorded as being past it: nobody will look for its job. */
+  isPassed(u: Utterance): boolean;
   /** Its session is here. */
   isHere(u: Utterance): boolean;
   /** Whose it is; empty when its session is not here. */

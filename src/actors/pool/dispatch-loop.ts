@@ -87,7 +87,8 @@ export class DispatchLoop {
       (items, done) => effects.call('sessionTouch', items, done),
       4 * gatherMs,
     );
-    this.#all.push(this.append, this.advance, this.ack, this.touch);
+    // The cursor first: a job may end only behind it.
+    this.#all.push(this.advance, this.append, this.ack, this.touch);
   }
 
   cell(cell: number): CellBatchers {

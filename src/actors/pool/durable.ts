@@ -70,6 +70,11 @@ export class Durable {
     this.advance();
   }
 
+  /** The registry has been told. */
+  passed(utterance: number): boolean {
+    return this.cursor.confirmed.nextUtterance > utterance;
+  }
+
   /** The registry knows of audio up to here, in jobs. */
   jump(at: CursorPosition): void {
     this.cursor.jump(at);
@@ -133,7 +138,6 @@ export class Durable {
 
   /** A `session_resume` of our own was answered; null: with nothing that changes the epoch. */
   takenOver(epoch: number | null): void {
-    this.takeovers -= 1;
     this.raise(epoch ?? 0);
     this.advance();
   }

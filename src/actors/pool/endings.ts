@@ -44,6 +44,8 @@ export class Endings {
     // Ending the job frees every attempt's slot, this one's too, once the first end is recorded.
     if (u.state === 'recording') return;
     u.state = 'recording';
+    // Ended, its job is forgotten in a while: the cursor must have passed it.
+    if (!this.#events.isPassed(u)) this.#loop.advance.hurry();
     // A submit under way still reads the buffer; its reply drops it.
     if (!u.submitting) this.#jobs.dropBuffer(u);
     const frame = packResult(
@@ -117,7 +119,7 @@ export class Endings {
       ...(end.attempt === undefined ? {} : { attempt: end.attempt }),
       ...(end.nodeId === undefined ? {} : { nodeId: end.nodeId }),
       ...(u.sentAt > 0 && end.attempt !== undefined ? { nodeMs: Math.round(now - u.sentAt) } : {}),
-      ...(this.#events.isHere(u) ? {} : { orphan: true }),
+      ...(this.#events.isPassed(u) ? {} : { orphan: true }),
     };
     this.#loop.cell(u.cell).complete.add(item, (r) => {
       this.#over(u, end.status);

@@ -104,20 +104,21 @@ export class JobDesk {
 
   /** The result of an attempt, from any node. */
   result(ref: AttemptRef, end: EndOf, now: number): void {
-    const u = this.jobs.get(ref.jobId);
-    if (u === undefined) {
-      this.jobs.fetch(ref.jobId, false, (found, at) => {
-        this.endings.end(found, at, end);
-      });
-      return;
-    }
+    const ends = (u: Utterance, at: number) => {
+      this.#result(u, ref, end, now, at);
+    };
+    this.jobs.of(ref.jobId, false, ends, now);
+  }
+
+  /** `came`: when the node had said it. */
+  #result(u: Utterance, ref: AttemptRef, end: EndOf, came: number, now: number): void {
     const elsewhere = u.nodeId !== undefined && u.nodeId !== FORGOTTEN && end.nodeId !== u.nodeId;
     if (ref.attempt === u.attempt && elsewhere) {
       // An attempt has one node: this one is of a job that the registry lost, cut anew since.
       if (end.nodeId !== undefined) tellCancel(this.#env, ref, end.nodeId, 'ended');
       return;
     }
-    if (u.sentAt > 0) this.#env.stats.stages.node.observe(now - u.sentAt);
+    if (u.sentAt > 0) this.#env.stats.stages.node.observe(came - u.sentAt);
     this.endings.end(u, now, end);
   }
 
@@ -130,17 +131,16 @@ export class JobDesk {
       this.attempts.assign(r.assignment, now);
       return;
     }
-    const u = this.jobs.get(r.jobId);
     if (r.verdict === 'queued') {
-      if (u !== undefined) this.attempts.backToQueue(u, now);
+      const u = this.jobs.get(r.jobId);
+      if (u?.created === true) this.attempts.backToQueue(u, now);
       return;
     }
     const over = (found: Utterance, at: number) => {
       if (r.verdict === 'exhausted') this.endings.exhausted(found, at);
       else this.endings.expire(found, r.noNode, at);
     };
-    if (u !== undefined) over(u, now);
-    else this.jobs.fetch(r.jobId, false, over);
+    this.jobs.of(r.jobId, false, over, now);
   }
 
   /** What the registry says of an accepted utterance that nobody here knows: it goes on, or ends. */

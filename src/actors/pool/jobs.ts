@@ -64,6 +64,9 @@ export class Jobs {
 
   /** Takes responsibility for an utterance: from here it ends in exactly one recorded result. */
   take(u: Utterance): void {
+    // An earlier owner's job of this number: it goes on as the submit of ours is answered.
+    const other = this.#jobs.get(u.jobId);
+    if (other !== undefined) this.leave(other);
     this.#env.stats.accepted += 1;
     this.#jobs.set(u.jobId, u);
   }
@@ -80,13 +83,32 @@ export class Jobs {
   // --- those of others -------------------------------------------------------------------------
 
   /**
+   * The utterance that a node or the registry speaks of. While ours is not known to be the one that
+   * the registry has, an earlier owner may have cut another of this number: wait for the answer.
+   */
+  of(
+    jobId: JobId,
+    withAudio: boolean,
+    then: (u: Utterance, now: number) => void,
+    now: number,
+  ): void {
+    const u = this.#jobs.get(jobId);
+    if (u === undefined) this.fetch(jobId, withAudio, then);
+    else if (u.created || u.refused) then(u, now);
+    else
+      u.answered.push((at) => {
+        this.of(jobId, withAudio, then, at);
+      });
+  }
+
+  /**
    * Job details from the registry, for a job nobody here knows. Ended or unknown ones: nothing. What
    * a node has answered is not thrown away because Redis is away: it is asked again.
    */
   fetch(jobId: JobId, withAudio: boolean, then: (u: Utterance, now: number) => void): void {
     this.#env.effects.call('jobFetch', { jobId, withAudio }, (o, now) => {
       const known = this.#jobs.get(jobId);
-      if (known !== undefined) then(known, now);
+      if (known !== undefined) this.of(jobId, withAudio, then, now);
       else if (!o.ok) {
         this.#env.later.set(now + RETRY_MS, () => {
           this.fetch(jobId, withAudio, then);
@@ -135,6 +157,7 @@ export class Jobs {
     u.state = 'recording';
     this.forget(u);
     this.#env.stats.ends.left += 1;
+    for (const again of u.answered.splice(0)) this.#env.later.set(0, again);
   }
 
   /** Orphans that others must have ended by now: nobody tells this desk. */

@@ -24,6 +24,7 @@ export interface TakenFrom {
 export class Outstanding {
   readonly #link: ClientLink;
   readonly #jobs: Jobs;
+  readonly #over: (u: Utterance, now: number) => void;
   readonly #strict: boolean;
   readonly #delivery: Delivery;
   /** Without a recorded end. */
@@ -35,7 +36,15 @@ export class Outstanding {
   /** The last result that the client said it has, by `ack` or `resume`; −1 none. */
   #confirmedSeq = -1;
 
-  constructor(order: 'strict' | 'relaxed', link: ClientLink, jobs: Jobs, from?: TakenFrom) {
+  /** `over`: the end of one that waited for the answer to its submit. */
+  constructor(
+    order: 'strict' | 'relaxed',
+    link: ClientLink,
+    jobs: Jobs,
+    over: (u: Utterance, now: number) => void,
+    from?: TakenFrom,
+  ) {
+    this.#over = over;
     const r = from?.resumed;
     this.#link = link;
     this.#jobs = jobs;
@@ -66,10 +75,22 @@ export class Outstanding {
     this.#open.set(u.n, u);
   }
 
-  /** Its end is recorded. */
-  over(u: Utterance): void {
+  /** Its end is recorded. False: ours of this number is still to be answered for. */
+  over(u: Utterance): boolean {
     this.#lookedUp.delete(u.n);
-    this.#open.delete(u.n);
+    const ours = this.#open.get(u.n);
+    const doubtful = ours !== undefined && ours !== u && !ours.created;
+    if (doubtful) this.#whenAnswered(ours);
+    else this.#open.delete(u.n);
+    return !doubtful;
+  }
+
+  /** An earlier owner may have cut it elsewhere: its audio is accounted for when its submit is answered. */
+  #whenAnswered(u: Utterance): void {
+    u.answered.push((now) => {
+      this.#jobs.leave(u);
+      this.#over(u, now);
+    });
   }
 
   /** It was cut in the wrong place: there is no such utterance. */
@@ -179,8 +200,11 @@ export class Outstanding {
   kept(r: Resumed): void {
     for (const { seq, utterance, packed } of r.results) {
       const u = this.#open.get(utterance);
-      if (u !== undefined) this.#jobs.leave(u);
-      this.#open.delete(utterance);
+      if (u?.created === false) this.#whenAnswered(u);
+      else if (u !== undefined) {
+        this.#jobs.leave(u);
+        this.#open.delete(utterance);
+      }
       const frame = new Uint8Array(new ArrayBuffer(packed.length));
       frame.set(packed);
       this.give(seq, utterance, statusOf(packed), frame, true);

@@ -36,6 +36,7 @@ export class PoolActor {
       dispatched: (u) => of(u.session)?.link.event(u, 'dispatched'),
       retrying: (u) => of(u.session)?.link.event(u, 'retrying'),
       saturated: (u, now) => of(u.session)?.link.slowDown(now),
+      isPassed: (u) => of(u.session)?.durable.passed(u.n) === true,
       isHere: (u) => of(u.session) !== undefined,
       tenantOf: (u) => of(u.session)?.config.tenant ?? '',
       recorded: (u, status, seq, frame, now) => {

@@ -80,7 +80,8 @@ export class Session {
     this.#audio = new ClientAudio({ config, position, now }, env, this.link, wake, (c, tag) => {
       this.#cut(c, tag);
     });
-    this.outstanding = new Outstanding(config.start.order ?? 'strict', this.link, desk.jobs, from);
+    const order = config.start.order ?? 'strict';
+    this.outstanding = new Outstanding(order, this.link, desk.jobs, this.#over.bind(this), from);
     this.#submissions = new Submissions(config, desk, this.outstanding, env.config.inflightMax);
     this.#touchLater(at.now);
   }
@@ -307,7 +308,7 @@ export class Session {
 
   #over(u: Utterance, now: number): void {
     this.#now = now;
-    this.outstanding.over(u);
+    if (!this.outstanding.over(u)) return;
     this.durable.safe(u.n);
     this.#audio.hold(this.outstanding.inFlight, now);
     this.#submissions.room(now);

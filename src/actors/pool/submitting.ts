@@ -81,6 +81,7 @@ export class Submitting {
     // Handed over meanwhile, and neither ended nor handed to another since.
     const due = next !== null && u.state !== 'recording' && u.attempt === next.attempt;
     if (due) this.#attempts.go(u, next, now);
+    if (!u.submitting) for (const again of u.answered.splice(0)) again(now);
   }
 
   /**

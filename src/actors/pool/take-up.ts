@@ -4,8 +4,10 @@
  *
  * Thread: pool. Bounds: `CONTROLS_MAX` messages.
  */
+import { errorBody, type ErrorBody } from '../../domain/errors.ts';
 import type { SessionId } from '../../domain/ids.ts';
 import type { ClientControl, ConnId } from '../../protocol/supervisor-pool.ts';
+import type { SessionResumeReply } from '../../registry/registry.ts';
 
 /** More than any client says in the moment this takes; while it takes longer, it is not read. */
 const CONTROLS_MAX = 64;
@@ -47,5 +49,21 @@ export class TakeUp {
     if (this.controls.length >= CONTROLS_MAX) return false;
     this.controls.push(m);
     return true;
+  }
+}
+
+/** Why the registry did not give the session. */
+export function refusal(r: Exclude<SessionResumeReply, { status: 'resumed' }>): ErrorBody {
+  switch (r.status) {
+    case 'unknown':
+      return errorBody('no_such_session', 'unknown, or its resume window is over');
+    case 'refused':
+      return errorBody('resume_refused', 'the resume token is not the current one');
+    case 'fenced':
+      return errorBody('fenced', 'another instance has taken the session over');
+    case 'results_gone':
+      return errorBody('resume_refused', 'results after result_seq are no longer kept', {
+        details: { oldest_result_seq: r.oldest },
+      });
   }
 }

@@ -9,7 +9,7 @@
  */
 import { createHash } from 'node:crypto';
 import { errorBody, type ErrorBody } from '../../domain/errors.ts';
-import { jobId } from '../../domain/ids.ts';
+import { jobId, type SessionId } from '../../domain/ids.ts';
 import { isEnded } from '../../domain/job.ts';
 import { unpack } from '../../protocol/pack.ts';
 import type { ClientControl, ConnId, SupervisorToPool } from '../../protocol/supervisor-pool.ts';
@@ -24,7 +24,7 @@ import type { Session } from './session.ts';
 import type { SessionConfig } from './session-config.ts';
 import type { SessionAt, Sessions } from './sessions.ts';
 import type { Resumed } from './standing.ts';
-import { TakeUp } from './take-up.ts';
+import { TakeUp, refusal } from './take-up.ts';
 
 type Message<T extends SupervisorToPool['type']> = Extract<SupervisorToPool, { type: T }>;
 
@@ -39,6 +39,8 @@ export class TakingUp {
   readonly #sessions: Sessions;
   /** By connection; those of clients that are away wait for the registry only. */
   readonly #joining = new Map<ConnId, TakeUp>();
+  /** Calls of `session_resume` that are under way or in doubt. */
+  readonly #takeovers = new Map<SessionId, number>();
   /** Sessions being read back; true: once more after that. */
   readonly #reading = new Map<Session, boolean>();
 
@@ -203,20 +205,33 @@ export class TakingUp {
 
   // --- as the registry has it ------------------------------------------------------------------
 
-  /** `session_resume`; meanwhile the session, if it is here, takes no stale epoch for a fence. */
+  /** `session_resume`; meanwhile the session, here or yet to be built, takes no stale epoch for a fence. */
   #takeOver(args: SessionResume, done: Done<SessionResumeReply>): void {
-    const known = this.#sessions.get(args.session);
-    if (known !== undefined) known.durable.takeovers += 1;
+    const { session } = args;
+    this.#inFlux(session, 1);
     this.#env.effects.call('sessionResume', args, (o, now) => {
       done(o, now);
-      if (o.ok) known?.takenOver(o.value.status === 'resumed' ? o.value.epoch : null);
+      if (o.ok) {
+        this.#inFlux(session, -1);
+        const epoch = o.value.status === 'resumed' ? o.value.epoch : null;
+        this.#sessions.get(session)?.takenOver(epoch);
+        return;
+      }
       // It may have happened: the epoch stays in doubt until the registry has answered.
-      else
-        known?.later(now + RETRY_MS, () => {
-          known.durable.takeovers -= 1;
-          this.readBack(known);
-        });
+      this.#env.later.set(now + RETRY_MS, () => {
+        this.#inFlux(session, -1);
+        const known = this.#sessions.get(session);
+        if (known !== undefined) this.readBack(known);
+      });
     });
+  }
+
+  #inFlux(id: SessionId, more: 1 | -1): void {
+    const n = (this.#takeovers.get(id) ?? 0) + more;
+    if (n === 0) this.#takeovers.delete(id);
+    else this.#takeovers.set(id, n);
+    const known = this.#sessions.get(id);
+    if (known !== undefined) known.durable.takeovers = n;
   }
 
   /** Makes the session what the registry says, whether or not it was here before. */
@@ -265,7 +280,9 @@ export class TakingUp {
       readBack: (s: Session) => this.readBack(s),
       lookUp: (s: Session, n: number) => this.lookUp(s, n, false),
     };
-    return this.#sessions.create(at, this.#desk, asks, from);
+    const session = this.#sessions.create(at, this.#desk, asks, from);
+    session.durable.takeovers = this.#takeovers.get(at.id) ?? 0;
+    return session;
   }
 
   /**
@@ -372,20 +389,5 @@ export class TakingUp {
       else this.#catchUp(s, r, now, false);
       if (again) this.readBack(s);
     });
-  }
-}
-
-function refusal(r: Exclude<SessionResumeReply, { status: 'resumed' }>): ErrorBody {
-  switch (r.status) {
-    case 'unknown':
-      return errorBody('no_such_session', 'unknown, or its resume window is over');
-    case 'refused':
-      return errorBody('resume_refused', 'the resume token is not the current one');
-    case 'fenced':
-      return errorBody('fenced', 'another instance has taken the session over');
-    case 'results_gone':
-      return errorBody('resume_refused', 'results after result_seq are no longer kept', {
-        details: { oldest_result_seq: r.oldest },
-      });
   }
 }

@@ -47,6 +47,8 @@ export interface Utterance {
   handed: number;
   nodeId: NodeId | undefined;
   lastError: LastError | undefined;
+  /** What nodes and the registry said of the job before the registry answered the submit. */
+  answered: ((now: number) => void)[];
   /** Its end is recorded; goes on as soon as the registry says whether there is a job. */
   settleLater: ((now: number) => void) | undefined;
   /** Monotonic times; 0: not yet. */
@@ -91,6 +93,7 @@ export function newUtterance(
     handed: 0,
     nodeId: undefined,
     lastError: undefined,
+    answered: [],
     settleLater: undefined,
     cutAt: times.now,
     submittedAt: 0,
