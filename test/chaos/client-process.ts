@@ -21,7 +21,10 @@ export interface ClientOrder {
 
 const order = JSON.parse(process.argv[2] ?? '') as ClientOrder;
 const journal = new Journal<ClientRecord>(order.journal, () => systemClock.wallMs());
-const calm = new AbortController();
+const calm =
+  new AbortController(); /** On a slow machine at a high rate the instance may be away for minutes: only what is calm must make progress. */
+const STOP_MS = 600_000;
+
 process.once('SIGTERM', () => calm.abort());
 
 const codeOf = (error: unknown): { code: string; message: string } => {
@@ -157,6 +160,7 @@ function open(plan: SessionPlan): Promise<DragomanSession> {
     order: plan.order,
     deadline_ms: plan.deadlineMs,
     partials: plan.partials,
+    stopMs: STOP_MS,
   });
 }
 
