@@ -49,8 +49,6 @@ export class Batcher<Item, Reply> {
   /** When the first of those waiting must leave. */
   #dueAt = Infinity;
   #stuckAt = Infinity;
-  /** True: nothing leaves yet; who holds it causes the next flush. */
-  held: () => boolean = () => false;
   calls = 0;
   items = 0;
   errors = 0;
@@ -82,7 +80,7 @@ export class Batcher<Item, Reply> {
 
   /** When `flush` has something to do although nothing new came; null: not. */
   get wakeAt(): number | null {
-    const waits = !this.#underWay && this.#waiting.length > 0 && !this.held();
+    const waits = !this.#underWay && this.#waiting.length > 0;
     const leaves = this.#failures > 0 ? this.#retryAt : this.#dueAt;
     const at = Math.min(waits ? leaves : Infinity, this.#stuck ? this.#stuckAt : Infinity);
     return at === Infinity ? null : at;
@@ -91,7 +89,7 @@ export class Batcher<Item, Reply> {
   /** Whether something must leave now. */
   due(now: number): boolean {
     if (now >= this.#stuckAt) this.#tellStuck(now);
-    if (this.#underWay || this.#waiting.length === 0 || this.held()) return false;
+    if (this.#underWay || this.#waiting.length === 0) return false;
     if (this.#failures > 0) return now >= this.#retryAt;
     if (this.#since === 0) {
       this.#since = now;
@@ -106,7 +104,7 @@ export class Batcher<Item, Reply> {
   }
 
   #joins(now: number): boolean {
-    if (this.#underWay || this.#failures > 0 || this.held()) return false;
+    if (this.#underWay || this.#failures > 0) return false;
     return this.#waiting.length > 0 && now - this.#since >= this.#gatherMs / 4;
   }
 

@@ -49,7 +49,6 @@ export class PoolActor {
         return session !== undefined;
       },
     });
-    this.#desk.loop.append.held = () => sessions.rewriting;
     this.#sessions = sessions;
     this.#takingUp = new TakingUp(env, this.#desk, sessions);
   }

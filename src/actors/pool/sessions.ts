@@ -123,11 +123,6 @@ export class Sessions {
     };
   }
 
-  /** Records are being written anew. Until they are, the registry may give numbers of results twice. */
-  get rewriting(): boolean {
-    return this.#rewriting.size > 0;
-  }
-
   /** Writes the records of all sessions anew: the registry may have lost some of them. */
   revise(): void {
     this.#toRevise = new Set(this.#sessions.values());
