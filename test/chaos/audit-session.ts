@@ -240,8 +240,10 @@ class SessionAudit {
 
   /** Its end, from what its result says; null: not exactly. */
   #unheard(piece: Piece, at: number | null, marks: readonly number[]): number | null {
-    if (at === null || this.#plan.encoding === 'opus') {
-      return at === null ? null : (marks.find((mark) => mark > at) ?? this.#s.written);
+    if (at === null) return null;
+    if (this.#plan.encoding === 'opus') {
+      // An instance that leaves cuts anywhere.
+      return this.#o.drained ? null : (marks.find((mark) => mark > at) ?? this.#s.written);
     }
     const { start, end } = piece.result!;
     if (Math.abs(this.#ms(at) - start) > ROUNDING_MS) {

@@ -43,6 +43,13 @@ export class Endings {
   end(u: Utterance, now: number, end: EndOf): void {
     // Ending the job frees every attempt's slot, this one's too, once the first end is recorded.
     if (u.state === 'recording') return;
+    if (!u.created && !u.refused) {
+      // A result without a job would not tell a later owner how far its audio went.
+      u.answered.push((at) => {
+        this.end(u, at, end);
+      });
+      return;
+    }
     u.state = 'recording';
     // Ended, its job is forgotten in a while: the cursor must have passed it.
     if (!this.#events.isPassed(u)) this.#loop.advance.hurry();
@@ -97,18 +104,9 @@ export class Endings {
       u.recorded = true;
       if (reply.status === 'appended') this.#events.recorded(u, end.status, reply.seq, frame, now);
       else if (!missing) this.#events.recordedElsewhere(u, now);
-      if (u.created || u.refused || u.submittedAt === 0) this.#settle(u, end, now);
-      else
-        u.settleLater = (at) => {
-          this.#settle(u, end, at);
-        };
+      if (u.created) this.#complete(u, end, now);
+      else this.#over(u, end.status);
     });
-  }
-
-  /** Ends the job too, if there is one. */
-  #settle(u: Utterance, end: EndOf, now: number): void {
-    if (u.created) this.#complete(u, end, now);
-    else this.#over(u, end.status);
   }
 
   /** Ends the job in its cell and acts on what its slot gives. */

@@ -178,7 +178,8 @@ export class Submitting {
   /** There is no job, and there will be none. */
   #refused(u: Utterance, code: ErrorCode, message: string, now: number): void {
     u.refused = true;
-    u.settleLater?.(now);
+    // An end that was decided before stands.
+    for (const again of u.answered.splice(0)) again(now);
     this.#endings.fail(u, code, message, now);
   }
 
@@ -186,13 +187,11 @@ export class Submitting {
     if (u.created) return;
     u.created = true;
     this.#events.created(u, now);
-    u.settleLater?.(now);
   }
 
   #exists(u: Utterance, r: JobSubmitReply & { status: 'exists' }, now: number): void {
     if (r.audioEnd !== u.audioEnd) {
       u.created = true;
-      u.settleLater?.(now);
       this.#jobs.leave(u);
       this.#events.otherCut(u, r, now);
       return;

@@ -47,10 +47,8 @@ export interface Utterance {
   handed: number;
   nodeId: NodeId | undefined;
   lastError: LastError | undefined;
-  /** What nodes and the registry said of the job before the registry answered the submit. */
+  /** What is to happen when the registry has answered the submit. */
   answered: ((now: number) => void)[];
-  /** Its end is recorded; goes on as soon as the registry says whether there is a job. */
-  settleLater: ((now: number) => void) | undefined;
   /** Monotonic times; 0: not yet. */
   readonly cutAt: number;
   submittedAt: number;
@@ -94,7 +92,6 @@ export function newUtterance(
     nodeId: undefined,
     lastError: undefined,
     answered: [],
-    settleLater: undefined,
     cutAt: times.now,
     submittedAt: 0,
     assignedAt: 0,

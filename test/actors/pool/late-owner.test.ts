@@ -135,3 +135,21 @@ test('takeover: one in doubt, begun before the session was here, fences nobody',
   expect(rig.told(2)).not.toContain('refused: fenced');
   expect(rig.results(2)).toEqual([[0, 'ok']]);
 });
+
+// Told a later owner of an utterance without saying how far its audio went: the client could not resume.
+test('cursor: an utterance that is given up before it is submitted has a job all the same', async () => {
+  const before = new HostRig();
+  await before.node();
+  await before.open(1);
+  before.say(1, 0);
+  before.say(1, 6400);
+  before.control(1, { type: 'cancel', utterance: 1 });
+  expect(before.ops).not.toContain('resultAppend');
+  await before.step('jobSubmit');
+  await before.step('jobSubmit');
+  await before.step('resultAppend');
+  const rig = new HostRig({ after: before });
+  rig.resume(2, before.token());
+  await rig.settle();
+  expect(rig.sentTo(2, 'resumed')).toMatchObject([{ audio_offset: 12_800, next_utterance: 2 }]);
+});
