@@ -109,6 +109,7 @@ export const sessionResume = defineScript('session_resume', {
           ledger: ledger(rest[9]),
           tokenHash: text(rest[10]),
           formerToken: text(rest[11]),
+          ended: list(rest[12]).map(int),
         };
     }
   },

@@ -20,8 +20,8 @@
 
   Returns {status, ...}
     resumed       epoch audioOffset audioMs nextUtterance turnId order config results pending ledger
-                  token formerToken
-                  (results: utterance, seq, packed, …; pending: utterances; ledger: counts)
+                  token formerToken ended
+                  (results: utterance, seq, packed, …; pending, ended: utterances; ledger: counts)
     unknown
     refused       wrong token, or behind a later resume
     fenced        no token, and another owner has it: nothing was touched
@@ -82,6 +82,14 @@ for utterance = s.doneBelow, s.nextUtterance - 1 do
   end
   if #pending == pendingMax then break end
 end
+-- Ended beyond the cursor: who goes on behind their jobs need not look for them.
+local ended = {}
+for utterance = s.nextUtterance, s.doneBelow - 1 do ended[#ended + 1] = utterance end
+for _, field in ipairs(redis.call('HKEYS', resultsKey)) do
+  local utterance = tonumber(field)
+  if utterance >= math.max(s.nextUtterance, s.doneBelow) then ended[#ended + 1] = utterance end
+end
+table.sort(ended)
 local states = {}
 for state in string.gmatch(ledgerStates, '%S+') do states[#states + 1] = 'end:' .. state end
 local ledger = redis.call('HMGET', sessionKey, unpack(states))
@@ -104,5 +112,5 @@ redis.call('PEXPIRE', sessionKey, sessionTtlMs)
 redis.call('PEXPIRE', resultsKey, sessionTtlMs)
 return {
   'resumed', s.epoch + 1, s.audioOffset, s.audioMs, s.nextUtterance, s.turnId, s.order, s.config,
-  results, pending, ledger, s.token, s.formerToken,
+  results, pending, ledger, s.token, s.formerToken, ended,
 }

@@ -87,6 +87,8 @@ export type SessionResumeReply =
       readonly results: readonly KeptResult[];
       /** Utterances below `nextUtterance` that have no result yet. */
       readonly pending: readonly number[];
+      /** Utterances from `nextUtterance` on that have one. */
+      readonly ended: readonly number[];
       readonly ledger: SessionLedger;
       /** Of the tokens that are good now: the owner writes them again should they be lost. */
       readonly tokenHash: string;

@@ -262,6 +262,29 @@ export function sessionConformance(make: MakeHarness): void {
     });
 
     for (const order of ['strict', 'relaxed'] as const) {
+      test(`${order}: the new owner learns what has ended beyond the cursor`, async () => {
+        const b = await opened({ order });
+        const ended = async (resultSeq: number) => {
+          const r = await resume(b, { tokenHash: null, resultSeq });
+          return r.status === 'resumed' ? [r.ended, r.results.map(({ utterance: u }) => u)] : r;
+        };
+        await advance(b, 1, 100);
+        for (const u of [0, 2, 1, 4]) await append(b, u);
+        expect(await ended(-1)).toEqual([
+          [1, 2, 4],
+          order === 'strict' ? [0, 1, 2, 4] : [0, 2, 1, 4],
+        ]);
+        const kept = order === 'strict' ? [4] : [];
+        expect(await ended(3)).toEqual([[1, 2, 4], kept]);
+        await ack(b, 1);
+        expect(await ended(3)).toEqual([[1, 2, 4], kept]);
+        const epoch = (await resume(b, { tokenHash: null })) as { epoch: number };
+        expect(await advance(b, 5, 500, epoch.epoch)).toBe('ok');
+        expect(await ended(3)).toEqual([[], kept]);
+      });
+    }
+
+    for (const order of ['strict', 'relaxed'] as const) {
       test(`${order}: past the bound the oldest is forgotten, and resume says so`, async () => {
         const b = await opened({ order }, { resultsUnackedMax: 3 });
         await advance(b, 9, 900);

@@ -177,9 +177,18 @@ export class ModelSessions {
       if (due && pending.length < PENDING_MAX) pending.push(u);
     }
     const { epoch, audioOffset, audioMs, nextUtterance, turnId, order } = session;
+    const { doneBelow } = session;
+    const passed = Math.max(0, doneBelow - nextUtterance);
+    const beyond = [...session.results.keys()].filter(
+      (u) => u >= Math.max(nextUtterance, doneBelow),
+    );
+    const ended = [...Array.from({ length: passed }, (_, i) => nextUtterance + i), ...beyond].sort(
+      (x, y) => x - y,
+    );
     return {
       ...{ status: 'resumed', epoch, audioOffset, audioMs, nextUtterance, turnId, order, pending },
       config: session.config.slice(),
+      ended,
       results: this.#kept(session, a.resultSeq ?? -1),
       ledger: this.#ledger(session, pending),
       ...{ tokenHash: session.token, formerToken: session.formerToken },

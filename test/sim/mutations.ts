@@ -90,11 +90,11 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'void reason;',
   },
   {
-    name: 'whoever shows no token gets any session',
-    file: 'test/sim/memory-sessions.ts',
-    find: "if (a.tokenHash === null && a.owner !== session.owner) return { status: 'fenced' };",
-    replace: '',
-    seed: 270,
+    name: 'what has ended beyond the cursor is waited for',
+    file: 'src/actors/pool/standing.ts',
+    find: 'pending: r.ended.includes(n) ? r.pending : [...r.pending, n],',
+    replace: 'pending: [...r.pending, n],',
+    seed: 1_041_233,
   },
   {
     name: 'a late registration of the same process fences the node',

@@ -51,6 +51,15 @@ test.each(Array.from({ length: LOSSES / GROUP }, (_, i) => [1 + i * GROUP, (i + 
   60_000,
 );
 
+// The answer to an advance is lost before a thread dies; a take-over of ours overtaken by another one.
+test.each([1_041_233, 1_051_541, 1_054_803])(
+  'simulation: seed %i keeps every promise although answers to take-overs are lost',
+  async (seed) => {
+    const { violation } = await run(planOf(seed));
+    expect(violation).toBeNull();
+  },
+);
+
 // The cursor lost behind results, and results lost with the owner that had given them out.
 test.each([326, 1514, 4426, 4768])(
   'simulation: seed %i keeps every promise although Redis and owners fail together',

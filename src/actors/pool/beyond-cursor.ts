@@ -51,6 +51,6 @@ export class BeyondCursor {
 }
 
 function withoutJob(r: Resumed, n: number): Resumed {
-  const pending = r.results.some((k) => k.utterance === n) ? r.pending : [...r.pending, n];
+  const pending = r.ended.includes(n) ? r.pending : [...r.pending, n];
   return { ...r, recorded: r.recorded ?? positionOf(r), nextUtterance: n + 1, pending };
 }

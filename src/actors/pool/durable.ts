@@ -14,8 +14,8 @@ import type { Resumed } from './standing.ts';
 export interface DurableEvents {
   /** The registry lost the session (it was emptied): write it again as it stands. */
   rewrite(then: () => void): void;
-  /** Another owner has it. */
-  fenced(): void;
+  /** The registry knows a later epoch than ours: whose is it? */
+  pastEpoch(): void;
 }
 
 type Owned = Pick<Resumed, 'epoch' | 'tokenHash' | 'formerToken'>;
@@ -129,11 +129,18 @@ export class Durable {
     if (audioOffset > 0) this.#link.send({ type: 'ack', audio_offset: audioOffset });
   }
 
-  /** Our own takeover (a resume here) raised the epoch, or another owner did. */
+  /**
+   * Another owner raised the epoch, or a take-over of our own did that was overtaken by a later one
+   * and is not settled yet: only the registry can tell.
+   */
   #staleEpoch(epoch: number): void {
     if (this.takeovers > 0) return;
     if (epoch < this.epoch) this.advance();
-    else this.#events.fenced();
+    else this.pastEpoch();
+  }
+
+  pastEpoch(): void {
+    this.#events.pastEpoch();
   }
 
   /** A `session_resume` of our own was answered; null: with nothing that changes the epoch. */

@@ -70,8 +70,8 @@ export class Session {
       rewrite: (then) => {
         owner.rewrite(this, then);
       },
-      fenced: () => {
-        owner.fenced(this);
+      pastEpoch: () => {
+        owner.readBack(this);
       },
     });
     this.durable.jump(position);

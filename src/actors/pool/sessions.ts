@@ -5,7 +5,7 @@
  * Bounds: sessions ≤ sessions-max of the instance; what waits for a record ≤ utterances under way;
  * `REWRITES_MAX` records of a revision being written.
  */
-import { errorBody, type ErrorBody } from '../../domain/errors.ts';
+import type { ErrorBody } from '../../domain/errors.ts';
 import type { SessionId } from '../../domain/ids.ts';
 import { pack } from '../../protocol/pack.ts';
 import type { ConnId } from '../../protocol/supervisor-pool.ts';
@@ -30,8 +30,6 @@ export interface SessionOwner {
   readBack(s: Session): void;
   /** Finds out what became of an utterance that the registry knows better. */
   lookUp(s: Session, n: number): void;
-  /** Another instance owns it. */
-  fenced(s: Session): void;
 }
 
 export interface SessionAt {
@@ -97,9 +95,6 @@ export class Sessions {
       },
       rewrite: (s, then) => {
         this.rewrite(s, then);
-      },
-      fenced: (s) => {
-        this.#fencedOut(s);
       },
       ...asks,
     };
@@ -169,7 +164,7 @@ export class Sessions {
         });
         return;
       }
-      if (known && o.ok && o.value.status === 'exists') this.#fencedOut(session);
+      if (known && o.ok && o.value.status === 'exists') session.durable.pastEpoch();
       else if (known) session.rewritten();
       this.#rewritten(session);
     });
@@ -185,11 +180,6 @@ export class Sessions {
   refuse(s: Session, error: ErrorBody): void {
     if (s.conn !== null) this.#env.effects.post({ type: 'client.refuse', conn: s.conn, error });
     this.drop(s);
-  }
-
-  #fencedOut(s: Session): void {
-    this.#env.log.info('session.fenced', { session: s.id });
-    this.refuse(s, errorBody('fenced', 'another instance has taken the session over'));
   }
 
   drop(s: Session): void {

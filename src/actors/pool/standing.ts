@@ -50,7 +50,7 @@ export function withJob(r: Resumed, n: number, job: JobCut): Resumed {
     ...r,
     ...behind(n, job),
     recorded: r.recorded ?? positionOf(r),
-    pending: r.results.some((k) => k.utterance === n) ? r.pending : [...r.pending, n],
+    pending: r.ended.includes(n) ? r.pending : [...r.pending, n],
   };
 }
 

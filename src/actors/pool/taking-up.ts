@@ -385,8 +385,10 @@ export class TakingUp {
       const r = o.value;
       // The registry was emptied: it is told anew, and then asked what it lacks.
       if (r.status === 'unknown') this.#sessions.rewrite(s, () => this.readBack(s));
-      else if (r.status !== 'resumed') this.#sessions.refuse(s, refusal(r));
-      else this.#catchUp(s, r, now, false);
+      else if (r.status !== 'resumed') {
+        this.#env.log.info('session.fenced', { session: s.id, status: r.status });
+        this.#sessions.refuse(s, refusal(r));
+      } else this.#catchUp(s, r, now, false);
       if (again) this.readBack(s);
     });
   }
