@@ -9,6 +9,7 @@
  * Bounds: 14 bytes of a header that is not whole yet.
  */
 import type { Socket } from 'node:net';
+import { readStatically } from './static-read.ts';
 
 /** RFC 6455 §5.2: final fragment, no extension, binary. */
 const FINAL_BINARY = 0x82;
@@ -24,9 +25,8 @@ const PAYLOAD_MIN = 64;
 export type TakeFrame = (chunk: Buffer, start: number, length: number, mask: number) => boolean;
 
 export class FrontReader {
-  readonly #socket: Socket;
   readonly #take: TakeFrame;
-  readonly #toWs: (this: Socket, chunk: Buffer) => void;
+  readonly #toWs: (chunk: Buffer) => void;
   /** Bytes of the frame under way that are still to come, all of them for ws. */
   #owed = 0;
   /** A header that the last chunk ended in; ws has these bytes already. */
@@ -35,23 +35,22 @@ export class FrontReader {
   /** A message in fragments is under way: ws judges what may come between them. */
   #fragmented = false;
 
-  constructor(socket: Socket, toWs: (this: Socket, chunk: Buffer) => void, take: TakeFrame) {
-    this.#socket = socket;
+  constructor(toWs: (chunk: Buffer) => void, take: TakeFrame) {
     this.#toWs = toWs;
     this.#take = take;
   }
 
-  /** Puts a reader before ws, which has just been given the socket; false when ws listens otherwise than known. */
+  /**
+   * Puts a reader before ws, which has just been given the socket. False: ws reads by itself, because its peer
+   * has spoken before it was answered, or because this Node has no static reads.
+   */
   static install(socket: Socket, take: TakeFrame): boolean {
-    const listeners = socket.listeners('data');
-    const [toWs] = listeners;
-    if (toWs === undefined || listeners.length > 1) return false;
-    const reader = new FrontReader(socket, toWs as (this: Socket, chunk: Buffer) => void, take);
-    socket.off('data', toWs as (chunk: Buffer) => void);
-    socket.on('data', (chunk: Buffer) => {
+    if (socket.listenerCount('data') !== 1 || socket.readableLength > 0) return false;
+    // As an event, because ws stops to listen when it will read no more.
+    const reader = new FrontReader((chunk) => socket.emit('data', chunk), take);
+    return readStatically(socket, (chunk) => {
       reader.read(chunk);
     });
-    return true;
   }
 
   read(chunk: Buffer): void {
@@ -89,9 +88,9 @@ export class FrontReader {
     if (given < length) this.#pass(chunk, given, length);
   }
 
+  /** A copy, because ws keeps what it is given, and the chunk's memory will be read into again. */
   #pass(chunk: Buffer, from: number, to: number): void {
-    const whole = from === 0 && to === chunk.length;
-    this.#toWs.call(this.#socket, whole ? chunk : chunk.subarray(from, to));
+    this.#toWs(Buffer.from(chunk.subarray(from, to)));
   }
 
   /** A frame goes to ws whose first byte is this. */

@@ -20,6 +20,7 @@ import { FrontReader, type TakeFrame } from './front-reader.ts';
 import { GatewaySocket, type Connection, type ConnectionHost } from './connection.ts';
 import type { Gateway, GatewayEvents } from './gateway.ts';
 import { NodeConnection } from './node-connection.ts';
+import { STATIC_READS } from './static-read.ts';
 import { newCounters, type GatewayStats } from './stats.ts';
 import type { Tokens } from './tokens.ts';
 import {
@@ -138,6 +139,7 @@ class WsServer implements GatewayServer {
     // Half of the shortest patience, so that none is overstayed by more than that.
     this.#periodMs = Math.min(config.pingMs, config.idleMs / 4, sendStallMs / 2);
     server.on('upgrade', this.#onUpgrade);
+    if (!STATIC_READS) log.warn('gateway.no_static_reads');
     this.#tick();
   }
 
@@ -177,9 +179,7 @@ class WsServer implements GatewayServer {
       const client = new ClientConnection(this.#host, id, ws, request, json);
       this.#clients.set(id, client);
       const take: TakeFrame = (chunk, start, n, mask) => client.takeMasked(chunk, start, n, mask);
-      if (!json && !FrontReader.install(request.socket, take)) {
-        this.#options.log.warn('gateway.no_front_reader', { conn: id });
-      }
+      if (!json) FrontReader.install(request.socket, take);
       conn = client;
     } else {
       const node = new NodeConnection(this.#host, id, ws, request);

@@ -70,7 +70,7 @@ describe('held frames', () => {
     expect(rig.supervisor.offers).toBe(offers);
     rig.supervisor.full = false;
     rig.gateway.resumeReading([conn]);
-    await vi.waitFor(() => expect(rig.supervisor.of('clientAudio')).toHaveLength(800));
+    await vi.waitFor(() => expect(rig.supervisor.of('clientAudio')).toHaveLength(800), 10_000);
     expect(rig.supervisor.of('clientAudio')[799]!.args[0]).toBe(399);
   });
 
