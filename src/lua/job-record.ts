@@ -45,24 +45,27 @@ export function storedJob(
     assert(value !== undefined, `the record of job ${jobId} has no ${name}`);
     return value.toString('utf8');
   };
+  const [state, handed] = field('state').split(' ');
+  // lib_record.lua
+  const [pool, owner, start, end, deadline, , , , created] = field('spec').split(' ');
   const attempts: StoredAttempt[] = [];
-  for (let n = 1; n <= int(field('attempts')); n++) {
-    const [state, nodeId] = field(`a${n}`).split(' ');
+  for (let n = 1; n <= int(handed); n++) {
+    const [attemptState, nodeId] = field(`a${n}`).split(' ');
     attempts.push({
       attempt: n,
       nodeId: nodeId as NodeId,
-      state: status([state], ATTEMPT_STATES)[0],
+      state: status([attemptState], ATTEMPT_STATES)[0],
     });
   }
   return {
     jobId,
-    state: status([field('state')], JOB_STATES)[0],
-    pool: field('pool') as PoolKey,
-    owner: field('owner') as InstanceId,
-    audioStart: int(field('start')),
-    audioEnd: int(field('end')),
-    createdAtMs: int(field('created')),
-    deadlineLeftMs: int(field('deadline')) - nowMs,
+    state: status([state], JOB_STATES)[0],
+    pool: pool as PoolKey,
+    owner: owner as InstanceId,
+    audioStart: int(start),
+    audioEnd: int(end),
+    createdAtMs: int(created),
+    deadlineLeftMs: int(deadline) - nowMs,
     attempts,
     meta: fields.get('meta') ?? Buffer.alloc(0),
   };

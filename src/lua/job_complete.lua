@@ -49,7 +49,7 @@ end
 
 local function finish(job, item, freed, cancels)
   local keepMs = item.keepMs
-  local fields = { 'state', item.state }
+  local fields = { 'state', '' }
   for n = 1, job.n do
     local attempt = job.a[n]
     local held = free(attempt.node, job.id, n)
@@ -66,6 +66,8 @@ local function finish(job, item, freed, cancels)
     end
   end
   if job.state == 'queued' then dequeue(job.pool, job.id) end
+  job.state = item.state
+  fields[2] = stateText(job)
   redis.call('HSET', jobKey(job.id), unpack(fields))
   redis.call('ZREM', activeKey, job.id)
   redis.call('DEL', audioKey(job.id, job.first, job.last))

@@ -17,10 +17,10 @@ local withAudio = ARGV[2] == '1'
 
 local fields = redis.call('HGETALL', jobKey(jobId))
 if #fields == 0 then return { 'unknown' } end
-local first, last
-for i = 1, #fields, 2 do
-  if fields[i] == 'start' then first = fields[i + 1] end
-  if fields[i] == 'end' then last = fields[i + 1] end
+local audio = ''
+if withAudio then
+  local spec = redis.call('HGET', jobKey(jobId), 'spec')
+  local first, last = string.match(spec, '^%S+ %S+ (%d+) (%d+)')
+  audio = redis.call('GET', audioKey(jobId, first, last)) or ''
 end
-local audio = withAudio and redis.call('GET', audioKey(jobId, first, last)) or ''
 return { 'found', now, audio, fields }

@@ -61,14 +61,18 @@ end
 -- The record stands, without the last hand-overs. Attempts before them that it takes for live are
 -- told otherwise by their nodes, or miss their deadline.
 local function catchUp(job, spec)
-  for n = job.n + 1, spec.n do
-    job.a[n] = spec.a[n]
-    saveAttempt(job, n)
+  local from = job.n + 1
+  job.n = spec.n
+  local waits = spec.node == ''
+  if not waits then
+    if job.state == 'queued' then dequeue(job.pool, job.id) end
+    job.state = 'running'
   end
-  redis.call('HSET', jobKey(job.id), 'attempts', spec.n)
-  if spec.node == '' then return existsReply(job) end
-  if job.state == 'queued' then dequeue(job.pool, job.id) end
-  redis.call('HSET', jobKey(job.id), 'state', 'running')
+  for n = from, spec.n do
+    job.a[n] = spec.a[n]
+    save(job, n)
+  end
+  if waits then return existsReply(job) end
   return occupy(spec)
 end
 

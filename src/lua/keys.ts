@@ -101,8 +101,9 @@ export const KEYS: readonly KeyDoc[] = [
     key: '{c<cell>}:job:<session>:<utterance>',
     type: 'hash',
     holds:
-      'state, pool, tenant, owner, audio range, deadline, needs, packed description, and ' +
-      'each attempt as `a<n>`: state, node, instance, time, whether the node may still run it',
+      '`state`: state, hand-overs, those that count; `spec`: pool, owner, audio range, deadline, place in ' +
+      'the queue, preferred node, needs, time of creation, whether audio is stored, tenant; `meta`: packed ' +
+      'description; `a<n>`: state of an attempt, node, instance, time, whether the node may still run it',
     lives:
       'while it is under way; ended: `--job-grace-ms`, or `--resume-ms` when its session had no owner then',
   },

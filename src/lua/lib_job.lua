@@ -1,20 +1,14 @@
 --[[
   lib_job — a job's record and its attempts.
 
-  Needs: lib_keys. Gives: isLive, memberOf, attemptText, loadJob, liveAttempts, saveAttempt,
+  Needs: lib_keys. Gives: isLive, memberOf, attemptText, stateText, loadJob, liveAttempts, save,
   loseAttempt, anyWaiting, dequeue.
-  An attempt is one field `a<n>`: state, node, instance, time of the hand-over, and whether the node
+  The record has few fields, as each costs Redis its own pieces of memory. `state`: the state, how often
+  it was handed over, and how many of those count. `spec`: what never changes (lib_record). An
+  attempt is one field `a<n>`: state, node, instance, time of the hand-over, and whether the node
   may still be running it although it was given up (`1`). Whether it holds a slot is told only by
   the node's set of jobs.
 ]]
-local JOB_FIELDS = {
-  'state', 'pool', 'deadline', 'attempts', 'counted', 'needs', 'owner', 'tag', 'affinity',
-  'start', 'end', 'a1', 'a2', 'a3', 'a4',
-}
-local FIRST_ATTEMPT = 11
--- Most jobs have one attempt; up to this many come with the record in one command.
-local ATTEMPTS_READ = 4
-
 local function isLive(state)
   return state == 'queued' or state == 'assigned' or state == 'running'
 end
@@ -37,26 +31,38 @@ local function attemptText(attempt)
     .. string.format('%d', attempt.at) .. ' ' .. (attempt.revivable and '1' or '0')
 end
 
-local function readAttempts(job, values)
+-- Most jobs have one attempt, which comes with the record.
+local function readAttempts(job, first)
   job.a = {}
   job.tried = {}
+  local texts = { first }
+  if job.n > 1 then
+    local names = {}
+    for n = 1, job.n do names[n] = 'a' .. n end
+    texts = redis.call('HMGET', jobKey(job.id), unpack(names))
+  end
   for n = 1, job.n do
-    local text = values[FIRST_ATTEMPT + n]
-    if n > ATTEMPTS_READ then text = redis.call('HGET', jobKey(job.id), 'a' .. n) end
-    job.a[n] = readAttempt(text)
+    job.a[n] = readAttempt(texts[n])
     job.tried[job.a[n].node] = true
   end
 end
 
+local function orNone(text)
+  return text == '-' and '' or text
+end
+
 local function loadJob(id)
-  local v = redis.call('HMGET', jobKey(id), unpack(JOB_FIELDS))
+  local v = redis.call('HMGET', jobKey(id), 'state', 'spec', 'a1')
   if not v[1] then return nil end
+  local state, n, counted = string.match(v[1], '^(%a+) (%d+) (%d+)$')
+  local pool, owner, first, last, deadline, tag, affinity, needs =
+    string.match(v[2], '^(%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%S+) (%S+)')
   local job = {
-    id = id, state = v[1], pool = v[2], deadline = tonumber(v[3]), n = tonumber(v[4]),
-    counted = tonumber(v[5]), needs = v[6], owner = v[7], tag = v[8], affinity = v[9],
-    first = v[10], last = v[11],
+    id = id, state = state, pool = pool, deadline = tonumber(deadline), n = tonumber(n),
+    counted = tonumber(counted), needs = orNone(needs), owner = owner, tag = tag,
+    affinity = orNone(affinity), first = first, last = last,
   }
-  readAttempts(job, v)
+  readAttempts(job, v[3])
   return job
 end
 
@@ -68,20 +74,25 @@ local function liveAttempts(job)
   return count
 end
 
-local function saveAttempt(job, n)
-  redis.call('HSET', jobKey(job.id), 'a' .. n, attemptText(job.a[n]))
+local function stateText(job)
+  return job.state .. ' ' .. job.n .. ' ' .. job.counted
+end
+
+-- What is said of the job as a whole, and one attempt of it if any is named.
+local function save(job, n)
+  if n then
+    redis.call('HSET', jobKey(job.id), 'state', stateText(job), 'a' .. n, attemptText(job.a[n]))
+  else
+    redis.call('HSET', jobKey(job.id), 'state', stateText(job))
+  end
 end
 
 -- The attempt no longer counts as under way. Its slot is another matter (see above).
 local function loseAttempt(job, n, loss)
   job.a[n].state = loss.word
   job.a[n].revivable = loss.revivable
-  if loss.countsAttempt then
-    job.counted = job.counted + 1
-    redis.call('HSET', jobKey(job.id), 'counted', job.counted, 'a' .. n, attemptText(job.a[n]))
-  else
-    saveAttempt(job, n)
-  end
+  if loss.countsAttempt then job.counted = job.counted + 1 end
+  save(job, n)
 end
 
 -- Whether jobs may be waiting; nil: this call has not looked yet.

@@ -27,7 +27,7 @@ end
 
 local function enqueue(job)
   job.state = 'queued'
-  redis.call('HSET', jobKey(job.id), 'state', 'queued')
+  save(job)
   return intoQueue(job)
 end
 
@@ -54,7 +54,6 @@ end
 local function assign(job, node)
   if job.state == 'queued' then dequeue(job.pool, job.id) end
   local assignment = takeSlot(job, node)
-  redis.call('HSET', jobKey(job.id), 'state', 'assigned', 'attempts', job.n,
-    'a' .. job.n, attemptText(job.a[job.n]))
+  save(job, job.n)
   return assignment
 end

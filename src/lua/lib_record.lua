@@ -3,13 +3,21 @@
 
   Needs: lib_job, lib_node, lib_now. Gives: createRecord, existsReply.
 ]]
+local function orDash(text)
+  return text == '' and '-' or text
+end
+
+-- `spec`: pool owner start end deadline tag affinity needs created hasAudio tenant; with `-` for none.
+local function specText(spec)
+  return table.concat({
+    spec.pool, spec.owner, spec.first, spec.last, spec.deadline, spec.tag, orDash(spec.affinity),
+    orDash(spec.needs), now, spec.audio, spec.tenant,
+  }, ' ')
+end
+
 local function createRecord(spec, state)
-  local fields = {
-    'state', state, 'pool', spec.pool, 'tenant', spec.tenant, 'owner', spec.owner,
-    'start', spec.first, 'end', spec.last, 'deadline', spec.deadline, 'created', now,
-    'tag', spec.tag, 'needs', spec.needs, 'affinity', spec.affinity, 'audio', spec.audio,
-    'meta', spec.meta, 'counted', 0, 'attempts', spec.n,
-  }
+  spec.state, spec.counted = state, 0
+  local fields = { 'state', stateText(spec), 'spec', specText(spec), 'meta', spec.meta }
   for n = 1, spec.n do
     fields[#fields + 1] = 'a' .. n
     fields[#fields + 1] = attemptText(spec.a[n])

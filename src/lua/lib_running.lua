@@ -12,12 +12,12 @@ local function runs(job, n)
     attempt.revivable = false
     redis.call('SADD', slotsKey(attempt.node), memberOf(job.id, n))
     job.counted = math.max(0, job.counted - 1)
-    redis.call('HSET', jobKey(job.id), 'counted', job.counted, 'a' .. n, attemptText(attempt))
+    save(job, n)
   end
   if job.state ~= 'running' then
     if job.state == 'queued' then dequeue(job.pool, job.id) end
     job.state = 'running'
-    redis.call('HSET', jobKey(job.id), 'state', 'running')
+    save(job)
   end
   redis.call('ZADD', activeKey, math.min(job.deadline, now + progressMs), job.id)
 end

@@ -18,8 +18,9 @@ local function row(pool)
   local oldestMs = 0
   local head = redis.call('ZRANGE', queueKey(pool), 0, 0)
   if head[1] then
-    local created = redis.call('HGET', jobKey(head[1]), 'created')
-    if created then oldestMs = now - created end
+    local spec = redis.call('HGET', jobKey(head[1]), 'spec')
+    -- When it was created: lib_record.
+    if spec then oldestMs = now - string.match(spec, '^' .. ('%S+ '):rep(8) .. '(%d+)') end
   end
   rows[#rows + 1] = {
     pool, redis.call('SCARD', poolKey(pool)), redis.call('ZCARD', queueKey(pool)), oldestMs,

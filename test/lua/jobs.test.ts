@@ -64,8 +64,8 @@ test('job_submit: one finds a node, the next waits, the third is refused', async
         "{c0}:active": "0.en-es.a2222222222222222222.0=<now+20s> · 0.en-es.a2222222222222222222.1=<now+20s>",
         "{c0}:audio:en-es.a2222222222222222222:0:0-100": "value=AB0 · ttl=130s",
         "{c0}:audio:en-es.a2222222222222222222:1:100-200": "value=AB1 · ttl=130s",
-        "{c0}:job:en-es.a2222222222222222222:0": "a1=live n1 i1 <now> 0 · affinity= · attempts=1 · audio=1 · counted=0 · created=<now> · deadline=<now+120s> · end=100 · meta=??? · needs=asr nmt · owner=i1 · pool=en:es · start=0 · state=assigned · tag=<now> · tenant=default",
-        "{c0}:job:en-es.a2222222222222222222:1": "affinity= · attempts=0 · audio=1 · counted=0 · created=<now> · deadline=<now+120s> · end=200 · meta=??? · needs=asr nmt · owner=i1 · pool=en:es · start=100 · state=queued · tag=<now> · tenant=default",
+        "{c0}:job:en-es.a2222222222222222222:0": "a1=live n1 i1 <now> 0 · meta=??? · spec=en:es i1 0 100 <now+120s> <now> - asr,nmt <now> 1 default · state=assigned 1 0",
+        "{c0}:job:en-es.a2222222222222222222:1": "meta=??? · spec=en:es i1 100 200 <now+120s> <now> - asr,nmt <now> 1 default · state=queued 0 0",
         "{c0}:node:n1:jobs": "0.en-es.a2222222222222222222.0#1=in",
         "{c0}:queue:en:es": "0.en-es.a2222222222222222222.1=<now>",
         "{c0}:waiting": "en:es=<now>",
@@ -161,7 +161,7 @@ test('job_accept: assigned becomes running', async () => {
       },
       "left": {
         "{c0}:active": "0.en-es.a2222222222222222222.0=<now+30s>",
-        "{c0}:job:en-es.a2222222222222222222:0": "state=running",
+        "{c0}:job:en-es.a2222222222222222222:0": "state=running 1 0",
       },
       "reply": "ok",
     }
@@ -190,8 +190,8 @@ test('job_complete: ends it, frees the slot and hands it on', async () => {
       "left": {
         "{c0}:active": "-0.en-es.a2222222222222222222.0",
         "{c0}:audio:en-es.a2222222222222222222:0:0-100": "(gone)",
-        "{c0}:job:en-es.a2222222222222222222:0": "a1=ended n1 i1 <now> 0 · state=ok · ttl=60s",
-        "{c0}:job:en-es.a2222222222222222222:1": "a1=live n1 i1 <now> 0 · attempts=1 · state=assigned",
+        "{c0}:job:en-es.a2222222222222222222:0": "a1=ended n1 i1 <now> 0 · state=ok 1 0 · ttl=60s",
+        "{c0}:job:en-es.a2222222222222222222:1": "a1=live n1 i1 <now> 0 · state=assigned 1 0",
         "{c0}:node:n1": "health=o · latency=40.0",
         "{c0}:node:n1:jobs": "0.en-es.a2222222222222222222.1#1=in · -0.en-es.a2222222222222222222.0#1",
         "{c0}:queue:en:es": "(gone)",
@@ -237,7 +237,7 @@ test('job_complete: cancels every attempt of a job that has two', async () => {
       },
       "left": {
         "{c0}:active": "(gone)",
-        "{c0}:job:en-es.a2222222222222222222:0": "a2=ended n2 i1 <now> 0 · state=cancelled · ttl=60s",
+        "{c0}:job:en-es.a2222222222222222222:0": "a2=ended n2 i1 <now> 0 · state=cancelled 2 1 · ttl=60s",
         "{c0}:node:n1:jobs": "(gone)",
         "{c0}:node:n2:jobs": "(gone)",
       },
@@ -305,7 +305,7 @@ test('job_restore: a waiting job whose audio is still there waits again; without
         ],
       },
       "left": {
-        "{c0}:job:en-es.a2222222222222222222:0": "affinity= · attempts=0 · audio=1 · counted=0 · created=<now> · deadline=<now+120s> · end=100 · meta=??? · needs=asr nmt · owner=i1 · pool=en:es · start=0 · state=queued · tag=<now> · tenant=default",
+        "{c0}:job:en-es.a2222222222222222222:0": "meta=??? · spec=en:es i1 0 100 <now+120s> <now> - asr,nmt <now> 1 default · state=queued 0 0",
         "{c0}:queue:en:es": "0.en-es.a2222222222222222222.0=<now>",
         "{c0}:waiting": "en:es=<now>",
       },

@@ -52,7 +52,7 @@ test('node_register: the same life on another connection, naming one of its jobs
       },
       "left": {
         "{c0}:active": "0.en-es.a2222222222222222222.0=<now+30s>",
-        "{c0}:job:en-es.a2222222222222222222:0": "state=running",
+        "{c0}:job:en-es.a2222222222222222222:0": "state=running 1 0",
         "{c0}:node:n1": "connection=n1-2 · poolCount=1 · state=warming · told=warming",
         "{c0}:node:n1:info": "fencedConnection=n1-1 · fencedInstance=i1 · pools=en:es",
         "{c0}:pool:es:en": "(gone)",
@@ -163,7 +163,7 @@ test('node_heartbeat: names a job given to the queue meanwhile', async () => {
       },
       "left": {
         "{c0}:active": "0.en-es.a2222222222222222222.0=<now+30s>",
-        "{c0}:job:en-es.a2222222222222222222:0": "a1=live n1 i1 <now> 0 · counted=0 · state=running",
+        "{c0}:job:en-es.a2222222222222222222:0": "a1=live n1 i1 <now> 0 · state=running 1 0",
         "{c0}:node:n1": "state=ready · told=ready · -ttl",
         "{c0}:node:n1:info": "-ttl",
         "{c0}:node:n1:jobs": "0.en-es.a2222222222222222222.0#1=in",

@@ -28,7 +28,7 @@ test('job_fail: a retryable failure goes to another node', async () => {
       },
       "left": {
         "{c0}:budget:en:es": "at=<now> · tokens=99",
-        "{c0}:job:en-es.a2222222222222222222:0": "a1=failed n1 i1 <now> 0 · a2=live n2 i1 <now> 0 · attempts=2 · counted=1",
+        "{c0}:job:en-es.a2222222222222222222:0": "a1=failed n1 i1 <now> 0 · a2=live n2 i1 <now> 0 · state=assigned 2 1",
         "{c0}:node:n1": "health=x",
         "{c0}:node:n1:jobs": "(gone)",
         "{c0}:node:n2:jobs": "0.en-es.a2222222222222222222.0#2=in",
@@ -66,7 +66,7 @@ test('job_fail: handed back, with nobody else to take it', async () => {
         },
       },
       "left": {
-        "{c0}:job:en-es.a2222222222222222222:0": "a1=handback n1 i1 <now> 0 · state=queued",
+        "{c0}:job:en-es.a2222222222222222222:0": "a1=handback n1 i1 <now> 0 · state=queued 1 0",
         "{c0}:node:n1": "backoff=<now+20s>",
         "{c0}:node:n1:jobs": "(gone)",
         "{c0}:queue:en:es": "0.en-es.a2222222222222222222.0=<now>",
@@ -99,7 +99,7 @@ test('job_fail: a service is named', async () => {
       },
       "left": {
         "{c0}:budget:en:es": "at=<now> · tokens=99",
-        "{c0}:job:en-es.a2222222222222222222:0": "a1=failed n1 i1 <now> 0 · counted=1 · state=queued",
+        "{c0}:job:en-es.a2222222222222222222:0": "a1=failed n1 i1 <now> 0 · state=queued 1 1",
         "{c0}:node:n1": "down=nmt <now+60s>",
         "{c0}:node:n1:jobs": "(gone)",
         "{c0}:queue:en:es": "0.en-es.a2222222222222222222.0=<now>",
@@ -132,7 +132,7 @@ test('job_fail: no attempt left', async () => {
         },
       },
       "left": {
-        "{c0}:job:en-es.a2222222222222222222:0": "a1=node_lost n1 i1 <now> 1 · counted=1",
+        "{c0}:job:en-es.a2222222222222222222:0": "a1=node_lost n1 i1 <now> 1 · state=assigned 1 1",
         "{c0}:node:n1:jobs": "(gone)",
       },
       "reply": {
@@ -166,7 +166,7 @@ test('job_rescue: accept missed, slot kept; nothing is due a second time', async
       "left": {
         "{c0}:active": "0.en-es.a2222222222222222222.0=<now+20s>",
         "{c0}:budget:en:es": "at=<now> · tokens=99",
-        "{c0}:job:en-es.a2222222222222222222:0": "a1=accept_timeout n1 i1 <now> 1 · a2=live n2 i1 <now> 0 · attempts=2 · counted=1",
+        "{c0}:job:en-es.a2222222222222222222:0": "a1=accept_timeout n1 i1 <now> 1 · a2=live n2 i1 <now> 0 · state=assigned 2 1",
         "{c0}:node:n1": "health=x",
         "{c0}:node:n2:jobs": "0.en-es.a2222222222222222222.0#2=in",
       },

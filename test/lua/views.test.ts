@@ -22,7 +22,7 @@ test('queue_claim: hands a waiting job over', async () => {
         },
       },
       "left": {
-        "{c0}:job:en-es.a2222222222222222222:0": "a1=live n1 i1 <now> 0 · attempts=1 · state=assigned",
+        "{c0}:job:en-es.a2222222222222222222:0": "a1=live n1 i1 <now> 0 · state=assigned 1 0",
         "{c0}:node:n1:jobs": "0.en-es.a2222222222222222222.0#1=in",
         "{c0}:queue:en:es": "-0.en-es.a2222222222222222222.0",
       },

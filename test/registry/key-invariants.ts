@@ -26,7 +26,8 @@ interface Attempt {
 }
 
 function attemptsOf(id: string, fields: Readonly<Record<string, string>>): Attempt[] {
-  return Array.from({ length: Number(fields['attempts']) }, (_, i) => {
+  const [, handed] = fields['state']?.split(' ') ?? [];
+  return Array.from({ length: Number(handed) }, (_, i) => {
     const [state = '', node = ''] = (fields[`a${i + 1}`] ?? '').split(' ');
     return { member: `${id}#${i + 1}`, state, node };
   });
@@ -54,11 +55,12 @@ export async function checkKeys(redis: Redis): Promise<void> {
   for (const key of named('job')) {
     const fields = await redis.hgetall(key);
     const id = `0.${key.slice(`${CELL}:job:`.length).replace(':', '.')}`;
-    const state = fields['state'] ?? '';
+    const [state = ''] = fields['state']?.split(' ') ?? [];
+    const [pool] = fields['spec']?.split(' ') ?? [];
     const live = LIVE.includes(state);
     expect(active.has(id), `${id} ${state} is watched while it is under way`).toBe(live);
     expect(queued.get(id), `${id} ${state} waits exactly while queued`).toBe(
-      state === 'queued' ? fields['pool'] : undefined,
+      state === 'queued' ? pool : undefined,
     );
     expect((await redis.pttl(key)) > 0, `${id} lives on a while once ended`).toBe(!live);
     for (const { member, state: attempt, node } of attemptsOf(id, fields)) {
