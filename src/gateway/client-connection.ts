@@ -26,7 +26,7 @@ import {
   type GatewaySocket,
   type Outgoing,
 } from './connection.ts';
-import type { Offer } from './gateway.ts';
+import type { Haste, Offer } from './gateway.ts';
 
 /** Tenants come later; records already carry one. */
 const TENANT = 'default';
@@ -162,15 +162,13 @@ export class ClientConnection extends Connection {
     this.send(message);
   }
 
-  /**
-   * A message that is packed already. `waited`: one of many that come at once, for no fault of the peer's (after a resume, or
-   * behind a result that was late); their number is bounded where they waited.
-   */
-  sendFrame(frame: Uint8Array, waited: boolean): void {
+  /** A message that is packed already. */
+  sendFrame(frame: Uint8Array, haste: Haste): void {
     if (this.phase === 'closing' || this.phase === 'gone') return;
     const payload = this.#json ? encodeClientJson(unpack(frame) as SchedulerToClient) : frame;
-    if (waited) this.outbox.sendTracked(payload, () => undefined);
-    else this.sendPayload(payload);
+    // Those that waited come many at once for no fault of the peer's: they count as little as jobs do.
+    if (haste === 'waited') this.outbox.sendTracked(payload, () => undefined);
+    else this.sendPayload(payload, haste === 'patient');
   }
 
   protected override encode(message: Outgoing): Uint8Array | string {

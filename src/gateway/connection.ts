@@ -8,7 +8,6 @@
  * Bounds: held frames ≤ one frame + `HELD_SLACK_BYTES`; three bad messages; the outbox's bound.
  */
 import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
 import { WebSocket, type RawData } from 'ws';
 import { ERRORS, errorBody, type ErrorBody, type ErrorCode } from '../domain/errors.ts';
 import type { Clock, TimerHandle } from '../platform/clock.ts';
@@ -17,6 +16,7 @@ import type { DecodeFailure } from '../protocol/codec.ts';
 import type { ConnId } from '../protocol/supervisor-pool.ts';
 import type { GatewayEvents, Offer } from './gateway.ts';
 import { Outbox } from './outbox.ts';
+import type { Patient } from './patient.ts';
 import type { Counters } from './stats.ts';
 
 /** The protocol grants three mistakes. */
@@ -49,6 +49,7 @@ export interface ConnectionHost {
   readonly log: Logger;
   readonly events: GatewayEvents;
   readonly counters: Counters;
+  readonly patient: Patient;
   /** When a peer that is refused for now should come back, jittered. */
   retryAfterMs(): number;
   /** The first message was answered, or the connection ended. */
@@ -118,12 +119,10 @@ export abstract class Connection {
     this.host = host;
     this.id = id;
     this.#ws = ws;
-    const socket: Socket = request.socket;
-    this.outbox = new Outbox(ws, socket, host.config.outboxBytesMax);
+    this.outbox = new Outbox(ws, request.socket, host.config.outboxBytesMax, host.patient);
     this.#lastSeenMs = this.#lastPingMs = host.clock.monoMs();
     ws.on('message', (data, isBinary) => this.#received(data, isBinary));
-    ws.on('ping', () => (this.#active = true));
-    ws.on('pong', () => (this.#active = true));
+    for (const sign of ['ping', 'pong']) ws.on(sign, () => (this.#active = true));
     ws.on('close', (code) => this.#closed(code));
     // ws closes by itself; its reasons are counted where the close frame is sent.
     ws.on('error', (error) => host.log.debug('gateway.socket_error', { conn: id, error }));
@@ -299,6 +298,7 @@ export abstract class Connection {
     }
     if (this.#isOver()) return;
     this.#closing();
+    this.outbox.hurry();
     // A close frame has room for 123 bytes.
     this.#ws.close(code, reason.replace(/[^\x20-\x7e]/g, '?').slice(0, 120));
   }
@@ -368,9 +368,9 @@ export abstract class Connection {
     return true;
   }
 
-  protected sendPayload(payload: Uint8Array | string): boolean {
+  protected sendPayload(payload: Uint8Array | string, patient = false): boolean {
     if (this.#isOver()) return false;
-    if (this.outbox.send(payload)) return true;
+    if (this.outbox.send(payload, patient)) return true;
     this.slowReader(`more than ${this.host.config.outboxBytesMax} bytes wait to be read`);
     return false;
   }

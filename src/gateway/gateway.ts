@@ -12,6 +12,12 @@ import type { AttemptMessage, ClientControl, ConnId } from '../protocol/supervis
 /** `full`: not taken. The gateway holds the frame, stops reading that socket, offers it again. */
 export type Offer = 'taken' | 'full';
 
+/**
+ * `patient`: nobody waits for it, it may go along with what follows. `waited`: it comes with others that waited with it (after a
+ * resume, or behind a result that was late); their number is bounded where they waited, and not by the outbox.
+ */
+export type Haste = 'now' | 'patient' | 'waited';
+
 /** Called by the gateway. Views handed over are valid during the call only. */
 export interface GatewayEvents {
   /** Why new sessions and nodes are refused now (draining, registry away), else null. */
@@ -38,8 +44,7 @@ export interface GatewayEvents {
 export interface Gateway {
   sendClient(conn: ConnId, message: SchedulerToClient): void;
   /** A packed message; sent as it is (msgpack) or decoded and sent as JSON. */
-  /** `waited`: it comes with others that waited with it, and is not counted against the outbox. */
-  sendClientFrame(conn: ConnId, frame: Uint8Array, waited: boolean): void;
+  sendClientFrame(conn: ConnId, frame: Uint8Array, haste: Haste): void;
   /** Sends the error, then closes with the code the table gives it. */
   refuseClient(conn: ConnId, error: ErrorBody): void;
   closeClient(conn: ConnId, code: number, reason: string): void;

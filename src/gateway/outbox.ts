@@ -10,6 +10,7 @@
  */
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
+import type { Patient, Waiting } from './patient.ts';
 
 /** Pure: whether `bytes` more may be queued behind `waiting`. */
 export function admits(waiting: number, bytes: number, bytesMax: number): boolean {
@@ -57,19 +58,24 @@ function uncorkAll(): void {
   for (const outbox of corked.splice(0)) outbox.uncork();
 }
 
-export class Outbox {
+export class Outbox implements Waiting {
   readonly #ws: WebSocket;
   readonly #socket: Socket;
   readonly #bytesMax: number;
+  readonly #patient: Patient;
   readonly #watch = new StallWatch();
   readonly #unflushed = new Set<Owed>();
   #trackedBytes = 0;
-  #corked = false;
+  /** `open`: nothing is kept back; `patient`: until somebody waits for it, or it is due; `corked`: until this turn ends. */
+  #state: 'open' | 'patient' | 'corked' = 'open';
+  /** Something waited for the peer already when it was last open. */
+  #stuck = false;
 
-  constructor(ws: WebSocket, socket: Socket, bytesMax: number) {
+  constructor(ws: WebSocket, socket: Socket, bytesMax: number, patient: Patient) {
     this.#ws = ws;
     this.#socket = socket;
     this.#bytesMax = bytesMax;
+    this.#patient = patient;
   }
 
   get waiting(): number {
@@ -81,14 +87,15 @@ export class Outbox {
     return this.#unflushed.size;
   }
 
-  /** False: the peer reads too slowly, nothing was sent. */
-  send(payload: Uint8Array | string): boolean {
+  /** False: the peer reads too slowly, nothing was sent. `patient`: nobody waits for it. */
+  send(payload: Uint8Array | string, patient = false): boolean {
     const bytes = bytesOf(payload);
     // Headers of tracked frames are the only difference, and ws tells no less than there is.
     const untracked = Math.max(0, this.#ws.bufferedAmount - this.#trackedBytes);
     if (!admits(untracked, bytes, this.#bytesMax)) return false;
-    this.#cork();
-    this.#ws.send(this.#ws.bufferedAmount > 0 ? alone(payload) : payload);
+    if (patient) this.#wait();
+    else this.hurry();
+    this.#ws.send(this.#stuck ? alone(payload) : payload);
     return true;
   }
 
@@ -100,7 +107,7 @@ export class Outbox {
     const owed: Owed = { bytes, done };
     this.#unflushed.add(owed);
     this.#trackedBytes += bytes;
-    this.#cork();
+    this.hurry();
     this.#ws.send(payload, (error) => {
       // Node reports the write under way as done when the socket is destroyed: that is no success.
       if ((error === undefined || error === null) && !this.#socket.destroyed)
@@ -110,6 +117,7 @@ export class Outbox {
 
   /** Past the bound on purpose: the last words before an end. */
   sendLast(payload: Uint8Array | string): void {
+    this.uncork();
     this.#ws.send(payload);
   }
 
@@ -131,15 +139,33 @@ export class Outbox {
   }
 
   uncork(): void {
-    this.#corked = false;
+    if (this.#state === 'open') return;
+    this.#state = 'open';
     this.#socket.uncork();
   }
 
-  #cork(): void {
-    if (this.#corked) return;
-    this.#corked = true;
-    this.#socket.cork();
+  due(): void {
+    if (this.#state === 'patient') this.uncork();
+  }
+
+  /** All that is kept back leaves at the end of this turn, with what is written until then. */
+  hurry(): void {
+    if (this.#state === 'corked') return;
+    if (this.#state === 'open') this.#cork();
+    this.#state = 'corked';
     if (corked.push(this) === 1) process.nextTick(uncorkAll);
+  }
+
+  #wait(): void {
+    if (this.#state !== 'open') return;
+    this.#cork();
+    this.#state = 'patient';
+    this.#patient.add(this);
+  }
+
+  #cork(): void {
+    this.#stuck = this.#ws.bufferedAmount > 0;
+    this.#socket.cork();
   }
 
   #settle(owed: Owed, ok: boolean): void {

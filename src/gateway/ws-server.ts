@@ -18,8 +18,9 @@ import type { ConnId } from '../protocol/supervisor-pool.ts';
 import { ClientConnection } from './client-connection.ts';
 import { FrontReader, type TakeFrame } from './front-reader.ts';
 import { GatewaySocket, type Connection, type ConnectionHost } from './connection.ts';
-import type { Gateway, GatewayEvents } from './gateway.ts';
+import type { Gateway, GatewayEvents, Haste } from './gateway.ts';
 import { NodeConnection } from './node-connection.ts';
+import { Patient } from './patient.ts';
 import { STATIC_READS } from './static-read.ts';
 import { newCounters, type GatewayStats } from './stats.ts';
 import type { Tokens } from './tokens.ts';
@@ -132,6 +133,7 @@ class WsServer implements GatewayServer {
       log,
       events,
       counters: this.#counters,
+      patient: new Patient(clock),
       retryAfterMs: () => this.#retryAfterMs(),
       handshakeOver: (conn) => this.#handshakes.delete(conn),
       gone: (conn) => this.#gone(conn),
@@ -270,8 +272,8 @@ class WsServer implements GatewayServer {
     this.#clients.get(conn)?.sendToClient(message);
   }
 
-  sendClientFrame(conn: ConnId, frame: Uint8Array, waited: boolean): void {
-    this.#clients.get(conn)?.sendFrame(frame, waited);
+  sendClientFrame(conn: ConnId, frame: Uint8Array, haste: Haste): void {
+    this.#clients.get(conn)?.sendFrame(frame, haste);
   }
 
   refuseClient(conn: ConnId, error: ErrorBody): void {

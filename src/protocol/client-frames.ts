@@ -14,7 +14,7 @@ const BATCH_BYTES = 32 * 1024;
 
 export interface ClientFrames {
   readonly frames: ArrayBuffer;
-  /** For each frame its connection, and where it ends in `frames`. */
+  /** For each frame its connection, where it ends in `frames`, and 1 when nobody waits for it. */
   readonly index: readonly number[];
 }
 
@@ -32,10 +32,10 @@ export class FrameGatherer {
   }
 
   /** Copies a frame of at most `FRAME_BYTES_MAX` in; the caller takes the batch once it is full. */
-  add(conn: number, frame: Uint8Array): void {
+  add(conn: number, frame: Uint8Array, patient: boolean): void {
     this.#bytes.set(frame, this.#used);
     this.#used += frame.length;
-    this.#index.push(conn, this.#used);
+    this.#index.push(conn, this.#used, patient ? 1 : 0);
   }
 
   take(): ClientFrames {
@@ -50,12 +50,12 @@ export class FrameGatherer {
 /** Calls `each` for every frame, in order. */
 export function eachFrame(
   { frames, index }: ClientFrames,
-  each: (conn: number, frame: Uint8Array) => void,
+  each: (conn: number, frame: Uint8Array, patient: boolean) => void,
 ): void {
   let start = 0;
-  for (let i = 0; i + 1 < index.length; i += 2) {
+  for (let i = 0; i + 2 < index.length; i += 3) {
     const end = index[i + 1] ?? start;
-    each(index[i] ?? 0, new Uint8Array(frames, start, end - start));
+    each(index[i] ?? 0, new Uint8Array(frames, start, end - start), index[i + 2] === 1);
     start = end;
   }
 }

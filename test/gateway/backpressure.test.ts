@@ -132,7 +132,7 @@ describe('slow readers', () => {
     const frame = pack({ type: 'partial', utterance: 0, output: { audio: Buffer.alloc(60_000) } });
     let most = 0;
     for (let i = 0; i < 2000 && rig.gateway.stats().slowReaders === 0; i++) {
-      rig.gateway.sendClientFrame(conn, frame, false);
+      rig.gateway.sendClientFrame(conn, frame, 'now');
       most = Math.max(most, rig.gateway.stats().outboxBytes);
       if (i % 4 === 0) await new Promise<void>((resolve) => setImmediate(resolve));
     }
@@ -150,8 +150,8 @@ describe('slow readers', () => {
     const { peer, conn } = await rig.client();
     const output = { audio: Buffer.alloc(200_000) };
     const frame = pack({ type: 'partial', utterance: 0, output });
-    for (let n = 0; n < 100; n++) rig.gateway.sendClientFrame(conn, frame, true);
-    rig.gateway.sendClientFrame(conn, frame, false);
+    for (let n = 0; n < 100; n++) rig.gateway.sendClientFrame(conn, frame, 'waited');
+    rig.gateway.sendClientFrame(conn, frame, 'now');
     for (let n = 0; n < 101; n++) await peer.messages.take();
     expect(rig.gateway.stats()).toMatchObject({ slowReaders: 0, clients: 1 });
   });
@@ -160,7 +160,7 @@ describe('slow readers', () => {
     rig = await startGateway({ outboxBytesMax: 16_384 });
     const { peer, conn } = await rig.client();
     const output = { audio: Buffer.alloc(500_000, 7) };
-    rig.gateway.sendClientFrame(conn, pack({ type: 'partial', utterance: 0, output }), false);
+    rig.gateway.sendClientFrame(conn, pack({ type: 'partial', utterance: 0, output }), 'now');
     expect(await peer.messages.take()).toMatchObject({ type: 'partial' });
   });
 

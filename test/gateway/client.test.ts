@@ -275,7 +275,7 @@ describe('dragoman.json.v1', () => {
     rig = await startGateway();
     const { peer, conn } = await rig.client({}, JSON_TEXT);
     const output = { audio: Buffer.from([1, 2, 3]), words: [{ w: 'a', raw: Buffer.from([255]) }] };
-    rig.gateway.sendClientFrame(conn, pack({ type: 'partial', utterance: 0, output }), false);
+    rig.gateway.sendClientFrame(conn, pack({ type: 'partial', utterance: 0, output }), 'now');
     expect(await peer.messages.take()).toEqual({
       type: 'partial',
       utterance: 0,

@@ -12,8 +12,9 @@ import type {
   ConnectionHost,
   GatewaySocket,
 } from '../../src/gateway/connection.ts';
-import type { Gateway, GatewayEvents } from '../../src/gateway/gateway.ts';
+import type { Gateway, GatewayEvents, Haste } from '../../src/gateway/gateway.ts';
 import { NodeConnection } from '../../src/gateway/node-connection.ts';
+import { Patient } from '../../src/gateway/patient.ts';
 import { newCounters } from '../../src/gateway/stats.ts';
 import type { Clock, TimerHandle } from '../../src/platform/clock.ts';
 import type { Logger } from '../../src/platform/logger.ts';
@@ -125,6 +126,7 @@ export class SimGateway implements Gateway {
       log,
       events,
       counters: newCounters(),
+      patient: new Patient(clock),
       retryAfterMs: () => 200,
       handshakeOver: () => undefined,
       gone: (conn) => {
@@ -172,8 +174,8 @@ export class SimGateway implements Gateway {
     this.#clients.get(conn)?.sendToClient(message);
   }
 
-  sendClientFrame(conn: ConnId, frame: Uint8Array, waited: boolean): void {
-    this.#clients.get(conn)?.sendFrame(frame, waited);
+  sendClientFrame(conn: ConnId, frame: Uint8Array, haste: Haste): void {
+    this.#clients.get(conn)?.sendFrame(frame, haste);
   }
 
   refuseClient(conn: ConnId, error: ErrorBody): void {

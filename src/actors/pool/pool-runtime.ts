@@ -88,7 +88,7 @@ export class PoolRuntime implements Effects {
     if (!this.#inTurn) this.#schedule();
     const frame = frameOf(message);
     if (frame !== null) {
-      this.#frames.add(frame.conn, frame.bytes);
+      this.#frames.add(frame.conn, frame.bytes, mayWait(message));
       if (this.#frames.isFull) this.#postFrames();
       return;
     }
@@ -214,6 +214,12 @@ export class PoolRuntime implements Effects {
 function isPatient(m: PoolToSupervisor): boolean {
   if (m.type === 'client.send') return m.message.type === 'utterance' || m.message.type === 'ack';
   return m.type === 'slab.return' || m.type === 'stats';
+}
+
+/** At its client nothing depends on it: `opened` stops what is being played. */
+function mayWait(m: PoolToSupervisor): boolean {
+  if (m.type !== 'client.send') return false;
+  return m.message.type === 'utterance' ? m.message.event !== 'opened' : m.message.type === 'ack';
 }
 
 /** A message that may be sent as it is, without the gateway having to know what it says. */

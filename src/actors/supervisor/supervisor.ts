@@ -15,7 +15,7 @@ import {
   type NodeId,
   type SessionId,
 } from '../../domain/ids.ts';
-import type { Gateway, GatewayEvents, Offer } from '../../gateway/gateway.ts';
+import type { Gateway, GatewayEvents, Haste, Offer } from '../../gateway/gateway.ts';
 import type { Logger } from '../../platform/logger.ts';
 import type { Random } from '../../platform/random.ts';
 import type { ClientMessage, Start } from '../../protocol/client-wire.ts';
@@ -209,10 +209,12 @@ export class Supervisor implements GatewayEvents {
         this.#gateway?.sendClient(m.conn, m.message);
         return;
       case 'client.frames':
-        eachFrame(m.batch, (conn, frame) => this.#frame(conn, frame, false));
+        eachFrame(m.batch, (conn, frame, patient) =>
+          this.#frame(conn, frame, patient ? 'patient' : 'now'),
+        );
         return;
       case 'client.frame':
-        this.#frame(m.conn, new Uint8Array(m.frame), m.waited);
+        this.#frame(m.conn, new Uint8Array(m.frame), m.waited ? 'waited' : 'now');
         return;
       case 'client.close':
         this.#gateway?.closeClient(m.conn, m.code, m.reason);
@@ -272,10 +274,10 @@ export class Supervisor implements GatewayEvents {
     this.#gateway?.sendNode(conn, message);
   }
 
-  #frame(conn: ConnId, frame: Uint8Array, waited: boolean): void {
+  #frame(conn: ConnId, frame: Uint8Array, haste: Haste): void {
     const route = this.#clients.get(conn);
     if (route !== undefined) route.deliveredSeq = Math.max(route.deliveredSeq, resultSeqOf(frame));
-    this.#gateway?.sendClientFrame(conn, frame, waited);
+    this.#gateway?.sendClientFrame(conn, frame, haste);
   }
 
   #hold(conn: ConnId, hold: boolean): void {
