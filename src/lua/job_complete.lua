@@ -33,11 +33,17 @@ local ITEM = 7
 local HAND_MAX = 2
 --@include lib_job
 --@include lib_node
+--@include lib_health
+
+-- Only made when a job waits, which is seldom: making these functions costs more than ending a job.
+local function handing()
 --@include lib_select
 --@include lib_queue
 --@include lib_waiting
 --@include lib_hand
---@include lib_health
+  return handTo
+end
+local handTo
 
 -- Returns true when the attempt held a slot.
 local function free(nodeId, id, n)
@@ -96,7 +102,10 @@ local function complete(item)
       freed[1] = item.node
     end
   end
-  for _, node in ipairs(freed) do handTo(node, HAND_MAX, handed) end
+  if someWait() then
+    handTo = handTo or handing()
+    for _, node in ipairs(freed) do handTo(node, HAND_MAX, handed) end
+  end
   return { status, recovered, cancels, handed }
 end
 

@@ -2,7 +2,7 @@
   lib_job — a job's record and its attempts.
 
   Needs: lib_keys. Gives: isLive, memberOf, attemptText, stateText, loadJob, liveAttempts, save,
-  loseAttempt, anyWaiting, dequeue.
+  loseAttempt, anyWaiting, someWait, dequeue.
   The record has few fields, as each costs Redis its own pieces of memory. `state`: the state, how often
   it was handed over, and how many of those count. `spec`: what never changes (lib_record). An
   attempt is one field `a<n>`: state, node, instance, time of the hand-over, and whether the node
@@ -97,6 +97,10 @@ end
 
 -- Whether jobs may be waiting; nil: this call has not looked yet.
 local anyWaiting
+local function someWait()
+  if anyWaiting == nil then anyWaiting = redis.call('EXISTS', waitingKey) == 1 end
+  return anyWaiting
+end
 
 -- Takes the job out of its pool's queue. `waiting` names the pools whose queue is not empty, by the
 -- tag of their first job.

@@ -1,7 +1,7 @@
 --[[
   lib_waiting — the pools of a node in which jobs wait.
 
-  Needs: lib_keys, anyWaiting. Gives: waitingPools.
+  Needs: lib_keys, lib_job. Gives: waitingPools.
   `waiting` names the pools whose queue is not empty, by the tag of their first job.
 ]]
 -- A node of few pools asks for their heads; one of many walks the oldest waiting pools instead.
@@ -11,8 +11,7 @@ local WAITING_LOOK = 64
 -- The node's pools in which jobs wait, as {pool, tag of its first job}, oldest first.
 local function waitingPools(id)
   local found = {}
-  if anyWaiting == nil then anyWaiting = redis.call('EXISTS', waitingKey) == 1 end
-  if not anyWaiting then return found end
+  if not someWait() then return found end
   if tonumber(redis.call('HGET', nodeKey(id), 'poolCount') or 0) > FEW_POOLS then
     local heads = redis.call('ZRANGE', waitingKey, 0, WAITING_LOOK - 1, 'WITHSCORES')
     for i = 1, #heads, 2 do
