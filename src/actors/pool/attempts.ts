@@ -209,6 +209,7 @@ export class Attempts {
     }
     u.state = 'queued';
     u.assignedAt = now;
+    this.#loop.scarce(now);
     this.#events.queued(u, undefined);
   }
 }

@@ -1,16 +1,19 @@
 /**
  * Group commit: one registry call under way at a time, carrying all that gathered while the last
  * one was; alone and at once when nothing is under way. What nobody waits for is given time to
- * gather (`gatherMs`), and goes along with others after a quarter of it: a round trip costs both
- * sides more than what it carries. A failed call is repeated with growing delay for as long as the
+ * gather (`gatherMs`), and goes along with others: at once, or after a quarter of it if it is long. A
+ * round trip costs both sides more than what it carries. What is likely to become needless is held back until it may be
+ * worth sending. A failed call is repeated with growing delay for as long as the
  * registry is away (every operation is idempotent), and who waits is told.
  *
- * Thread: pool. Pure. Owns: the waiting items.
+ * Thread: pool. Pure. Owns: the waiting items, those held back.
  * Bounds: ≤ `BATCH_MAX` items a call; waiting items are bounded by what sessions may have in
  * flight (`inflight-max`) and nodes may run (slots).
  */
 import type { Done } from '../effects.ts';
 
+/** So short a time to gather ends with whatever else leaves; longer ones shall gather something. */
+const SHORT_MS = 5;
 /** More per call would hold Redis's one thread too long at a time (design §4). */
 const BATCH_MAX = 64;
 const RETRY_FIRST_MS = 25;
@@ -25,10 +28,14 @@ interface Waiting<Item, Reply> {
   readonly item: Item;
   readonly done: (reply: Reply, now: number) => void;
   readonly needed: (() => boolean) | undefined;
+  readonly from: number;
+  readonly by: number;
 }
 
 /** For an item that is given time to gather. */
 export interface When {
+  /** It is held back until then; 0: not. */
+  readonly from?: number;
   /** It must leave by then. */
   readonly by?: number;
   /** False: it has become needless, and is dropped without a reply. */
@@ -41,6 +48,8 @@ export class Batcher<Item, Reply> {
   readonly #stuck: ((item: Item, now: number) => void) | undefined;
   #sent: readonly Waiting<Item, Reply>[] = [];
   #waiting: Waiting<Item, Reply>[] = [];
+  /** Those whose time has not come, the first of them first. */
+  readonly #held: Waiting<Item, Reply>[] = [];
   #underWay = false;
   #failures = 0;
   #retryAt = 0;
@@ -69,8 +78,33 @@ export class Batcher<Item, Reply> {
   }
 
   add(item: Item, done: (reply: Reply, now: number) => void, when: When = {}): void {
-    this.#waiting.push({ item, done, needed: when.needed });
-    if (when.by !== undefined) this.#dueAt = Math.min(this.#dueAt, when.by);
+    const { from = 0, by = Infinity, needed } = when;
+    const w = { item, done, needed, from, by };
+    if (from === 0) {
+      this.#take(w);
+      return;
+    }
+    let at = this.#held.length;
+    while (at > 0 && this.#held[at - 1]!.from > from) at -= 1;
+    this.#held.splice(at, 0, w);
+  }
+
+  #take(w: Waiting<Item, Reply>): void {
+    this.#waiting.push(w);
+    this.#dueAt = Math.min(this.#dueAt, w.by);
+  }
+
+  /** Those whose time has come wait with the others, as if they had come then. */
+  #release(now: number): void {
+    let first = this.#held[0];
+    while (first !== undefined && first.from <= now) {
+      this.#held.shift();
+      if (first.needed?.() !== false) {
+        this.#take(first);
+        this.#dueAt = Math.min(this.#dueAt, first.from + this.#gatherMs);
+      }
+      first = this.#held[0];
+    }
   }
 
   /** What waits leaves with the next `flush`. */
@@ -80,15 +114,22 @@ export class Batcher<Item, Reply> {
 
   /** When `flush` has something to do although nothing new came; null: not. */
   get wakeAt(): number | null {
-    const waits = !this.#underWay && this.#waiting.length > 0;
-    const leaves = this.#failures > 0 ? this.#retryAt : this.#dueAt;
-    const at = Math.min(waits ? leaves : Infinity, this.#stuck ? this.#stuckAt : Infinity);
+    let leaves = Infinity;
+    if (!this.#underWay && this.#waiting.length > 0) {
+      leaves = this.#failures > 0 ? this.#retryAt : this.#dueAt;
+    }
+    const held = this.#held[0];
+    if (!this.#underWay && held !== undefined) {
+      leaves = Math.min(leaves, held.from + this.#gatherMs);
+    }
+    const at = Math.min(leaves, this.#stuck ? this.#stuckAt : Infinity);
     return at === Infinity ? null : at;
   }
 
   /** Whether something must leave now. */
   due(now: number): boolean {
     if (now >= this.#stuckAt) this.#tellStuck(now);
+    this.#release(now);
     if (this.#underWay || this.#waiting.length === 0) return false;
     if (this.#failures > 0) return now >= this.#retryAt;
     if (this.#since === 0) {
@@ -105,7 +146,8 @@ export class Batcher<Item, Reply> {
 
   #joins(now: number): boolean {
     if (this.#underWay || this.#failures > 0) return false;
-    return this.#waiting.length > 0 && now - this.#since >= this.#gatherMs / 4;
+    const since = this.#gatherMs > SHORT_MS ? this.#gatherMs / 4 : 0;
+    return this.#waiting.length > 0 && now - this.#since >= since;
   }
 
   #leave(now: number): void {

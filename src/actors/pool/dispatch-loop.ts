@@ -1,9 +1,9 @@
 /**
  * A pool's registry traffic, batched: one batcher an operation and cell, flushed once a turn, so
- * that what gathers while a call is under way leaves in one call (group commit). A new job, its
- * result and a lost attempt leave at once; the rest gathers for a while.
+ * that what gathers while a call is under way leaves in one call (group commit). A new job and a
+ * lost attempt leave at once; the rest gathers for a while.
  *
- * Thread: pool. Owns: the batchers. Bounds: see batcher.ts.
+ * Thread: pool. Owns: the batchers, whether slots are scarce. Bounds: see batcher.ts.
  */
 import type {
   AttemptFailure,
@@ -26,8 +26,16 @@ import type { AttemptRef, NodeId } from '../../domain/ids.ts';
 import type { Effects } from '../effects.ts';
 import { Batcher } from './batcher.ts';
 
-/** The slot it frees may be waited for. */
-const COMPLETE_GATHER_MS = 3;
+/** A result has taken far longer to be spoken and worked; it goes along with the next job if one comes. */
+const APPEND_GATHER_MS = 2;
+/** The end of a job frees a slot, which nobody waits for, */
+const COMPLETE_GATHER_MS = 20;
+/** or somebody does: */
+const SCARCE_GATHER_MS = 3;
+/** for so long after a job was seen to wait. */
+const SCARCE_MS = 1000;
+/** The part of an accept's time in which it is held back: its result may come first. */
+const ACCEPT_HELD = 3 / 4;
 
 /** How long calls gather that neither a node nor a result waits for. */
 export interface Gathering {
@@ -63,6 +71,7 @@ export class DispatchLoop {
   readonly ack: Batcher<ResultAck, 'ok'>;
 
   readonly #stuck: (job: JobSpec, now: number) => void;
+  #scarceUntil = 0;
 
   /** `stuck` hears of jobs the registry does not take for now. */
   constructor(effects: Effects, gathering: Gathering, stuck: (job: JobSpec, now: number) => void) {
@@ -70,7 +79,10 @@ export class DispatchLoop {
     this.#gathering = gathering;
     this.#stuck = stuck;
     const { gatherMs } = gathering;
-    this.append = new Batcher((items, done) => effects.call('resultAppend', { items }, done));
+    this.append = new Batcher(
+      (items, done) => effects.call('resultAppend', { items }, done),
+      Math.min(gatherMs, APPEND_GATHER_MS),
+    );
     this.advance = new Batcher(
       (items, done) => effects.call('sessionAdvance', items, done),
       gatherMs,
@@ -95,7 +107,7 @@ export class DispatchLoop {
     let c = this.#cells.get(cell);
     if (c === undefined) {
       const effects = this.#effects;
-      const { gatherMs, acceptMs } = this.#gathering;
+      const { gatherMs } = this.#gathering;
       c = {
         restore: new Batcher((jobs, done) => effects.call('jobRestore', { cell, jobs }, done)),
         submit: new Batcher(
@@ -103,10 +115,9 @@ export class DispatchLoop {
           0,
           this.#stuck,
         ),
-        // Long enough that it is needless for a short job: its result comes first.
         accept: new Batcher(
           (items, done) => effects.call('jobAccept', { cell, items }, done),
-          Math.min(6 * gatherMs, acceptMs / 4),
+          this.#acceptMs * (1 - ACCEPT_HELD),
         ),
         complete: new Batcher(
           (items, done) => effects.call('jobComplete', { cell, items }, done),
@@ -119,6 +130,28 @@ export class DispatchLoop {
       this.#cells.set(cell, c);
     }
     return c;
+  }
+
+  /** An accept is recorded within this, if it is not needless by then. */
+  get #acceptMs(): number {
+    const { gatherMs, acceptMs } = this.#gathering;
+    return Math.min(6 * gatherMs, acceptMs / 4);
+  }
+
+  /** Until then an accept of that time is held back. */
+  acceptFrom(at: number): number {
+    return at + this.#acceptMs * ACCEPT_HELD;
+  }
+
+  /** Jobs wait for the slots that others hold: ends that free some leave soon. */
+  scarce(now: number): void {
+    this.#scarceUntil = now + SCARCE_MS;
+    for (const { complete } of this.#cells.values()) complete.hurry();
+  }
+
+  /** When the end of a job must leave. */
+  completeBy(now: number): number {
+    return now < this.#scarceUntil ? now + SCARCE_GATHER_MS : Infinity;
   }
 
   /** Sends what must leave, and what may go along with it. */

@@ -61,6 +61,7 @@ export class JobDesk {
       if (reply === 'gone') this.gone(ref, nodeId, at);
     };
     this.loop.cell(cell).accept.add({ ...ref, nodeId }, told, {
+      from: this.loop.acceptFrom(accept && u !== undefined ? u.assignedAt : now),
       by: this.#recordedBy(u, accept, now),
       // Its result is here already, and will end the job (unless it was left to others meanwhile).
       needed: () =>

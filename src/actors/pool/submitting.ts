@@ -157,6 +157,7 @@ export class Submitting {
       case 'queued':
         stats.queuedJobs += 1;
         this.#created(u, now);
+        this.#loop.scarce(now);
         this.#waits(u, r.position);
         return;
       case 'exists':

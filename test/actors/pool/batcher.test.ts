@@ -182,3 +182,46 @@ test('batcher: what has become needless while it waited is not sent', () => {
   batcher.flush(190);
   expect([calls.length, batcher.wakeAt]).toEqual([1, null]);
 });
+
+test('batcher: what is held back is not sent before its time, and not at all when it is needless by then', () => {
+  const { batcher, calls, add, answer } = setup(40);
+  let needed = true;
+  batcher.add(1, () => undefined, { from: 300 });
+  batcher.add(2, () => undefined, { from: 200, needed: () => needed });
+  batcher.add(3, () => undefined, { from: 250 });
+  expect(batcher.wakeAt).toBe(240);
+  needed = false;
+  add(4);
+  batcher.flush(100);
+  batcher.flush(140);
+  expect(calls.map((c) => c.items)).toEqual([[4]]);
+  answer(141);
+  batcher.flush(249, true);
+  expect(calls).toHaveLength(1);
+  expect(batcher.wakeAt).toBe(290);
+  batcher.flush(290);
+  expect(calls.at(-1)!.items).toEqual([3]);
+  answer(291);
+  batcher.flush(340);
+  expect(calls.at(-1)!.items).toEqual([1]);
+});
+
+test('batcher: what is held back until late leaves by its last moment', () => {
+  const { batcher, calls } = setup(40);
+  batcher.add(1, () => undefined, { from: 200, by: 210 });
+  batcher.flush(199);
+  expect(calls).toEqual([]);
+  batcher.flush(205);
+  expect(batcher.wakeAt).toBe(210);
+  batcher.flush(210);
+  expect(calls.map((c) => c.items)).toEqual([[1]]);
+});
+
+test('batcher: with little time to gather, it goes along with others at once', () => {
+  const { batcher, calls, add } = setup(3);
+  add(1);
+  batcher.flush(100);
+  expect(calls).toEqual([]);
+  batcher.flush(100, true);
+  expect(calls.map((c) => c.items)).toEqual([[1]]);
+});
