@@ -16,6 +16,12 @@ local resultsKey
 local strict
 --@include lib_results
 
+-- Lost here, and counted. What was lost before it was counted is still to come: the client has it,
+-- and it ends once more, for the ledger.
+local function isTold(utterance)
+  return redis.call('HEXISTS', sessionKey, 'told:' .. string.format('%d', utterance)) == 1
+end
+
 local function ack(resultSeq)
   local v = redis.call('HMGET', sessionKey, 'order', 'doneBelow', 'nextSeq', 'kept', 'firstSeq')
   if not v[1] then return { 'unknown' } end
@@ -28,14 +34,20 @@ local function ack(resultSeq)
   if from > last then return { 'ok' } end
   for seq = from, last do
     local utterance = utteranceOf(seq)
-    if strict then
-      -- The next one in order needs no mark that it was there. The client has it, also if it was lost here.
+    if strict and seq == doneBelow then
+      -- The next one in order needs no mark that it was there.
       local counts = seq == from or isKept(utterance)
-      if redis.call('HDEL', resultsKey, utterance) == 1 and counts then kept = kept - 1 end
-      doneBelow = doneBelow + 1
+      if redis.call('HDEL', resultsKey, utterance) == 1 then
+        if counts then kept = kept - 1 end
+        doneBelow = doneBelow + 1
+      elseif isTold(utterance) then
+        doneBelow = doneBelow + 1
+      end
     elseif isKept(utterance) then
       forget(utterance, seq)
       kept = kept - 1
+    elseif strict and isTold(utterance) then
+      redis.call('HSETNX', resultsKey, utterance, '')
     end
   end
   redis.call('HSET', sessionKey, 'kept', kept, 'firstSeq', math.max(firstSeq, last + 1),

@@ -47,10 +47,11 @@ local sessionTtlMs = ARGV[16]
 local strict = order == 'strict'
 --@include lib_results
 
-local v = redis.call('HMGET', sessionKey, 'owner', 'epoch', 'token', 'nextUtterance', 'audioOffset',
+local v = redis.call('HMGET', sessionKey, 'owner', 'epoch', 'nextUtterance', 'audioOffset',
   'turnId', 'nextSeq', 'doneBelow', 'audioMs')
 local stored = tonumber(v[2] or -1)
-if stored > epoch or (stored == epoch and (v[1] ~= owner or v[3] ~= tokenHash)) then
+-- Of the same owner it is a later word, whatever became of a resume of its own.
+if stored > epoch or (stored == epoch and v[1] ~= owner) then
   return { 'exists' }
 end
 local known = v[1]
@@ -64,33 +65,32 @@ if not known then
     'kept', 0, 'goneSeq', goneSeq)
 else
   redis.call('HSET', sessionKey, 'owner', owner, 'epoch', epoch, 'token', tokenHash,
-    'formerToken', formerToken, 'nextUtterance', math.max(tonumber(v[4]), nextUtterance),
-    'audioOffset', math.max(tonumber(v[5]), audioOffset),
-    'audioMs', math.max(tonumber(v[9]), audioMs), 'turnId', math.max(tonumber(v[6]), turnId),
-    'nextSeq', math.max(tonumber(v[7]), nextSeq))
+    'formerToken', formerToken, 'nextUtterance', math.max(tonumber(v[3]), nextUtterance),
+    'audioOffset', math.max(tonumber(v[4]), audioOffset),
+    'audioMs', math.max(tonumber(v[8]), audioMs), 'turnId', math.max(tonumber(v[5]), turnId),
+    'nextSeq', math.max(tonumber(v[6]), nextSeq))
 end
 
 -- Results that the client was given and that are lost: done, and counted. With relaxed order, none
 -- may be given again under another number. With strict order, where the number is the utterance's, one
 -- that the client has not confirmed may still be wanted: `told:<utterance>` is what it was counted as.
-local from = known and tonumber(v[8]) or doneBelow
+local from = known and tonumber(v[7]) or doneBelow
 for utterance, state in string.gmatch(given, '(%d+) (%a+)') do
   local n = tonumber(utterance)
   if n >= from and redis.call('HEXISTS', resultsKey, utterance) == 0 then
     local first
-    if strict and n >= doneBelow then
+    if strict then
       first = redis.call('HSETNX', sessionKey, 'told:' .. utterance, state)
+      if n < doneBelow then redis.call('HSET', resultsKey, utterance, '') end
     else
       first = redis.call('HSETNX', resultsKey, utterance, '')
-      if not strict then redis.call('HSET', sessionKey, 'goneSeq', nextSeq - 1) end
+      redis.call('HSET', sessionKey, 'goneSeq', nextSeq - 1)
     end
     if known and first == 1 then redis.call('HINCRBY', sessionKey, 'end:' .. state, 1) end
   end
 end
--- Those before that, of which the owner has only heard.
-if not strict then
-  for utterance = from, doneBelow - 1 do redis.call('HSETNX', resultsKey, utterance, '') end
-end
+-- Those before that, of which the owner has only heard: its ledger counts them.
+for utterance = from, doneBelow - 1 do redis.call('HSETNX', resultsKey, utterance, '') end
 for state, count in string.gmatch(ledger, '(%a+) (%d+)') do
   local stored = tonumber(redis.call('HGET', sessionKey, 'end:' .. state) or 0)
   redis.call('HSET', sessionKey, 'end:' .. state, math.max(stored, tonumber(count)))

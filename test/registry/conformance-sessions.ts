@@ -47,11 +47,13 @@ export function sessionConformance(make: MakeHarness): void {
   };
 
   describe('cursor and epoch', () => {
-    test('open twice the same is opened, another is exists', async () => {
+    test('the owner may open it again with the same epoch, another may not', async () => {
       const b = await opened();
       expect(await open(b)).toBe('opened');
       expect(await open(b, { owner: I2 })).toBe('exists');
-      expect(await open(b, { tokenHash: 'x' })).toBe('exists');
+      expect(await open(b, { tokenHash: 'x' })).toBe('opened');
+      expect(await resume(b)).toEqual({ status: 'refused' });
+      expect(await resume(b, { tokenHash: 'x' })).toMatchObject({ epoch: 2 });
     });
 
     test('the cursor never goes back', async () => {
@@ -118,6 +120,8 @@ export function sessionConformance(make: MakeHarness): void {
       expect(await b.r.sessionClose({ session: S, epoch: 1 })).toEqual({ status: 'unknown' });
       expect(await open(b)).toBe('opened');
       await append(b, 0);
+      // As the owner does: its results are forgotten no later than the session.
+      expect(await advance(b, 1, 100)).toBe('ok');
       await b.until(async () => (await resume(b, { tokenHash: 'no' })).status === 'unknown');
       expect(await open(b)).toBe('opened');
       expect(await append(b, 0)).toMatchObject({ status: 'appended' });

@@ -93,8 +93,9 @@ export class Losses {
     return this.#durable.get(session) ?? 0;
   }
 
-  /** Such a result is honest. */
-  explainsResult(code: string): boolean {
+  /** Such a result is honest. What was handed out has its audio with its node, which may have given it back. */
+  explainsResult(code: string, attempts: number): boolean {
+    if (this.#alone && code === 'audio_lost') return attempts > 0;
     return this.#expected && !this.#alone && RESULT_CODES.has(code);
   }
 

@@ -38,9 +38,9 @@ export class ModelSessions {
   open(a: SessionOpen): SessionOpenReply {
     const known = this.#state.session(a.session);
     if (known !== undefined) {
-      const { owner, epoch, token } = known;
-      const same = owner === a.owner && epoch === a.epoch && token === a.tokenHash;
-      if (epoch > a.epoch || (epoch === a.epoch && !same)) return { status: 'exists' };
+      const { owner, epoch } = known;
+      const others = epoch === a.epoch && owner !== a.owner;
+      if (epoch > a.epoch || others) return { status: 'exists' };
       this.#reopen(known, a);
       return { status: 'opened' };
     }
@@ -90,17 +90,15 @@ export class ModelSessions {
     const from = session.doneBelow;
     for (const { utterance, state } of given) {
       if (utterance < from || session.results.has(utterance)) continue;
-      let first = true;
-      if (session.order === 'strict' && utterance >= doneBelow) {
-        first = !session.told.has(utterance);
-        if (first) session.told.set(utterance, state);
-      } else {
+      const first = !session.told.has(utterance);
+      if (session.order === 'strict') session.told.set(utterance, state);
+      else session.goneSeq = nextSeq - 1;
+      if (session.order === 'relaxed' || utterance < doneBelow) {
         session.results.set(utterance, { seq: -1, packed: undefined });
-        if (session.order === 'relaxed') session.goneSeq = nextSeq - 1;
       }
       if (known && first) session.ledger[state] += 1;
     }
-    for (let u = from; session.order === 'relaxed' && u < doneBelow; u++) {
+    for (let u = from; u < doneBelow; u++) {
       if (!session.results.has(u)) session.results.set(u, { seq: -1, packed: undefined });
     }
     for (const state of END_STATES) {
@@ -240,10 +238,11 @@ export class ModelSessions {
     const session = this.#state.session(id);
     if (session === undefined) return;
     if (session.order === 'strict') {
-      // The client has them, also those that the registry has lost.
+      // The client has them, also those that are lost here; one that is not counted is to end again.
       const last = Math.min(resultSeq, session.nextSeq - 1);
       for (let u = session.doneBelow; u <= last; u++) {
-        if (!session.results.has(u)) session.results.set(u, { seq: u, packed: undefined });
+        if (session.told.has(u) && !session.results.has(u))
+          session.results.set(u, { seq: u, packed: undefined });
       }
     }
     this.#forget(session, ({ seq }) => seq <= resultSeq);

@@ -90,11 +90,12 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'void reason;',
   },
   {
-    name: 'what has ended beyond the cursor is waited for',
-    file: 'src/actors/pool/standing.ts',
-    find: 'pending: r.ended.includes(n) ? r.pending : [...r.pending, n],',
-    replace: 'pending: [...r.pending, n],',
-    seed: 1_041_233,
+    name: 'results are recorded before a registry that lost some knows which were given out',
+    file: 'src/actors/pool/sessions.ts',
+    find: 'return s !== undefined && (this.#rewriting.has(s) || this.#toRevise.has(s));',
+    replace: 'return s === null;',
+    seed: 30_100,
+    losses: true,
   },
   {
     name: 'a late registration of the same process fences the node',

@@ -213,7 +213,7 @@ class Simulation {
       return null;
     }
     if (r.status === 'failed' && code === 'audio_lost' && audioPersist === 'off') return null;
-    if (r.status === 'failed' && this.#losses.explainsResult(code)) return null;
+    if (r.status === 'failed' && this.#losses.explainsResult(code, r.attempts)) return null;
     return `${said}: no fault explains it`;
   }
 

@@ -61,7 +61,7 @@ test.each([1_041_233, 1_051_541, 1_054_803])(
 );
 
 // The cursor lost behind results, and results lost with the owner that had given them out.
-test.each([326, 1514, 4426, 4768])(
+test.each([326, 1514, 4426, 4768, 30_164, 30_530, 30_979, 31_370, 32_706, 33_948, 36_279])(
   'simulation: seed %i keeps every promise although Redis and owners fail together',
   async (seed) => {
     const { violation } = await run(planOf(seed, { losses: true }));

@@ -58,6 +58,8 @@ export class Batcher<Item, Reply> {
   /** When the first of those waiting must leave. */
   #dueAt = Infinity;
   #stuckAt = Infinity;
+  /** True: it must not leave yet. Whoever holds it causes the next flush. */
+  holds: (item: Item) => boolean = () => false;
   calls = 0;
   items = 0;
   errors = 0;
@@ -115,7 +117,7 @@ export class Batcher<Item, Reply> {
   /** When `flush` has something to do although nothing new came; null: not. */
   get wakeAt(): number | null {
     let leaves = Infinity;
-    if (!this.#underWay && this.#waiting.length > 0) {
+    if (!this.#underWay && this.#mayLeave) {
       leaves = this.#failures > 0 ? this.#retryAt : this.#dueAt;
     }
     const held = this.#held[0];
@@ -126,11 +128,15 @@ export class Batcher<Item, Reply> {
     return at === Infinity ? null : at;
   }
 
+  get #mayLeave(): boolean {
+    return this.#waiting.some(({ item }) => !this.holds(item));
+  }
+
   /** Whether something must leave now. */
   due(now: number): boolean {
     if (now >= this.#stuckAt) this.#tellStuck(now);
     this.#release(now);
-    if (this.#underWay || this.#waiting.length === 0) return false;
+    if (this.#underWay || !this.#mayLeave) return false;
     if (this.#failures > 0) return now >= this.#retryAt;
     if (this.#since === 0) {
       this.#since = now;
@@ -147,14 +153,17 @@ export class Batcher<Item, Reply> {
   #joins(now: number): boolean {
     if (this.#underWay || this.#failures > 0) return false;
     const since = this.#gatherMs > SHORT_MS ? this.#gatherMs / 4 : 0;
-    return this.#waiting.length > 0 && now - this.#since >= since;
+    return this.#mayLeave && now - this.#since >= since;
   }
 
   #leave(now: number): void {
     if (this.#gatherMs > 0) {
       this.#waiting = this.#waiting.filter(({ needed }) => needed?.() !== false);
     }
+    const held = this.#waiting.filter(({ item }) => this.holds(item));
+    if (held.length > 0) this.#waiting = this.#waiting.filter(({ item }) => !this.holds(item));
     const batch = this.#waiting.splice(0, BATCH_MAX);
+    this.#waiting.unshift(...held);
     this.#since = this.#waiting.length > 0 ? now : 0;
     // Those left behind have waited: they leave next.
     this.#dueAt = this.#waiting.length > 0 ? now : Infinity;

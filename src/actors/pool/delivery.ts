@@ -79,6 +79,15 @@ export class Delivery {
     return this.#next - 1;
   }
 
+  /** All results below are in the ledger. */
+  get countedBelow(): number {
+    return this.#counted.below;
+  }
+
+  counts(seq: number): boolean {
+    return this.#counted.has(seq);
+  }
+
   /** Recorded, and not given out for want of a predecessor. */
   get waiting(): IterableIterator<Due> {
     return this.#waiting.values();

@@ -157,10 +157,12 @@ export class Outstanding {
 
   /** What the client was given, for a registry that may have lost it; `next` is not durable yet. */
   given(next: number) {
-    const { ledger, recent, deliveredSeq } = this.#delivery;
+    const { ledger, recent, deliveredSeq, countedBelow } = this.#delivery;
     return {
       // With strict order the client may be given again what it has not confirmed.
-      doneBelow: this.#strict ? this.#confirmedSeq + 1 : Math.min(next, ...this.#owed),
+      doneBelow: this.#strict
+        ? Math.min(this.#confirmedSeq + 1, countedBelow)
+        : Math.min(next, ...this.#owed),
       nextSeq: Math.max(deliveredSeq, ...recent.keys()) + 1,
       ledger,
       given: [...recent.values()],
@@ -170,6 +172,8 @@ export class Outstanding {
   /** `kept`: until now it was in the registry only. */
   give(seq: number, utterance: number, status: EndState, frame: Uint8Array, kept = false): void {
     if (this.#link.conn === null) return;
+    // Given out by an earlier life: here it is only counted.
+    if (seq <= this.deliveredSeq && !this.#delivery.counts(seq)) this.#owed.delete(utterance);
     for (const due of this.#delivery.add({ seq, utterance, status, frame })) {
       this.#owed.delete(due.utterance);
       this.#link.frame(due.frame, kept || due.seq !== seq);
@@ -182,13 +186,13 @@ export class Outstanding {
   }
 
   /**
-   * The client is here (again), and has what it says. False: something was recorded since this was
+   * The client is here (again), and has what it `said`, or was given it. False: something was recorded since this was
    * read, and given out on the connection that is gone.
    */
-  restart(r: Resumed, resultSeq: number | null): boolean {
-    this.confirmed(resultSeq ?? -1);
+  restart(r: Resumed, resultSeq: number | null, said: boolean): boolean {
     const given = this.deliveredSeq;
     const at = standing(r, resultSeq);
+    this.confirmed(said ? (resultSeq ?? -1) : at.countedTo - 1);
     const { next } = at;
     this.#delivery.restart(at);
     // Given out, not received, and lost by the registry: what became of it is looked up.

@@ -149,11 +149,11 @@ export class Session {
     return (resultSeq ?? -1) > this.outstanding.deliveredSeq;
   }
 
-  /** The client is here (again), and has what it says. */
-  resumed(r: Resumed, resultSeq: number | null): void {
+  /** The client is here (again), and has what it says; or was given it, when a thread died. */
+  resumed(r: Resumed, resultSeq: number | null, said: boolean): void {
     this.durable.sayAgain();
     if (this.phase === 'stopped') this.phase = 'stopping';
-    if (!this.outstanding.restart(r, resultSeq)) this.#owner.readBack(this);
+    if (!this.outstanding.restart(r, resultSeq, said)) this.#owner.readBack(this);
   }
 
   /** The registry has the session's record again, and has lost what it kept of its results. */

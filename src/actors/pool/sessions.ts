@@ -118,6 +118,13 @@ export class Sessions {
     };
   }
 
+  /** Until its record is written anew the registry may give numbers of its results twice. */
+  isRewriting(id: SessionId): boolean {
+    if (this.#rewriting.size === 0) return false;
+    const s = this.#sessions.get(id);
+    return s !== undefined && (this.#rewriting.has(s) || this.#toRevise.has(s));
+  }
+
   /** Writes the records of all sessions anew: the registry may have lost some of them. */
   revise(): void {
     this.#toRevise = new Set(this.#sessions.values());

@@ -69,6 +69,15 @@ export function standing(r: Resumed, resultSeq: number | null): Standing {
   return { next: Math.max(countedTo, (resultSeq ?? -1) + 1), ledger, countedTo };
 }
 
+/**
+ * What an earlier life gave out the client need not have. With strict order this life counts it anew, so that
+ * it can tell a registry that loses it; without, a number tells nothing of those before it.
+ */
+export function adopted(r: Resumed, given: number): Resumed {
+  if (r.order === 'strict') return r;
+  return { ...r, results: r.results.filter(({ seq }) => seq > given) };
+}
+
 /** Utterances whose result the client does not have. */
 export function owed(r: Resumed): Set<number> {
   return new Set([...r.pending, ...r.results.map((kept) => kept.utterance)]);

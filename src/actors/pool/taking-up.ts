@@ -23,7 +23,7 @@ import { RETRY_MS, type PoolEnv } from './pool-env.ts';
 import type { Session } from './session.ts';
 import type { SessionConfig } from './session-config.ts';
 import type { SessionAt, Sessions } from './sessions.ts';
-import type { Resumed } from './standing.ts';
+import { adopted, type Resumed } from './standing.ts';
 import { TakeUp, refusal } from './take-up.ts';
 
 type Message<T extends SupervisorToPool['type']> = Extract<SupervisorToPool, { type: T }>;
@@ -135,8 +135,7 @@ export class TakingUp {
       owner: ownerOf(this.#env.config),
       tokenHash: null,
       newTokenHash: '',
-      // A client that is away will say itself what it has.
-      resultSeq: take.conn === null ? null : deliveredSeq,
+      resultSeq: null,
     };
     this.#takeOver(args, (o, at) => {
       if (!o.ok) {
@@ -149,7 +148,9 @@ export class TakingUp {
         this.#giveUp(take, refusal(o.value));
         return;
       }
-      this.#settle(take, o.value, args.resultSeq, at, (session, then) => {
+      // A client that is away will say itself what it has.
+      const given = take.conn === null ? null : deliveredSeq;
+      this.#settle(take, adopted(o.value, given ?? -1), given, at, (session, then) => {
         if (this.#arrive(session, take, then) === null) return false;
         session.rewind(take.receivedTo);
         return true;
@@ -247,7 +248,7 @@ export class TakingUp {
     const there = (session: Session, moved: Resumed, at: number) => {
       session.durable.own(moved);
       const arrived = arrive(session, at);
-      if (arrived) session.resumed(moved, resultSeq);
+      if (arrived) session.resumed(moved, resultSeq, !take.adopted);
       this.#catchUp(session, moved, at, take.adopted);
       if (!arrived) return;
       for (const m of take.controls) session.control(m, at);

@@ -84,6 +84,21 @@ test.each(['strict', 'relaxed'] as const)(
   },
 );
 
+// They were looked for once more, and counted twice.
+test.each(['strict', 'relaxed'] as const)(
+  'beyond the cursor: results that the client has are neither looked for nor counted again (%s)',
+  async (order) => {
+    const before = await lostSince(order, [], 1);
+    const rig = new HostRig({ after: before });
+    rig.resume(2, before.token(), 2);
+    await rig.settle();
+    rig.control(2, { type: 'stop' });
+    await rig.settle();
+    expect(rig.results(2)).toEqual([]);
+    expect(rig.sentTo(2, 'stopped')).toMatchObject([{ utterances: 3, results: { ok: 3 } }]);
+  },
+);
+
 // With relaxed order the next result would have had the number of the one that the client has.
 test('beyond the cursor: the cursor and the job are there, but not the result that the client has', async () => {
   const before = await oneDone('relaxed');

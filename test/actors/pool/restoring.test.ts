@@ -72,6 +72,32 @@ test('restoring: while it cannot be done, a node’s failure waits for it and as
   expect(asked).toBe(1);
 });
 
+// Its result was recorded under the number of one that was lost, and the client never got it.
+test('restoring: results wait for the record of their session, which tells the numbers given out', async () => {
+  const rig = new HostRig();
+  await rig.node();
+  await rig.open(1, { order: 'relaxed' });
+  rig.say(1, 0);
+  rig.say(1, 6400);
+  await rig.settle();
+  const disk = rig.registry.state.copy();
+  rig.result(0);
+  await rig.settle();
+  rig.registry.state.restore(disk);
+  rig.result(1);
+  rig.fail('resultAppend');
+  rig.host.reconnected(rig.now);
+  rig.host.flush(rig.now);
+  rig.fail('sessionOpen');
+  rig.advance(100);
+  expect(rig.ops).not.toContain('resultAppend');
+  await rig.pass(1000);
+  expect(rig.results(1)).toEqual([
+    [0, 'ok'],
+    [1, 'ok'],
+  ]);
+});
+
 test('accept: its session leaves while it is gathered, and it is recorded all the same', async () => {
   const rig = new HostRig({ config: { gatherMs: 40 } });
   await rig.node();
