@@ -1,7 +1,18 @@
 import { expect, test } from 'vitest';
 import { BENCH_MS, runBench } from './run-bench.ts';
 
-const SHORT = ['--sessions', '20', '--seconds', '1', '--repeat', '1', '--warm-up', '1'];
+const SHORT = [
+  '--sessions',
+  '20',
+  '--seconds',
+  '1',
+  '--repeat',
+  '1',
+  '--warm-up',
+  '1',
+  '--run-in',
+  '1',
+];
 
 test(
   'sessions: through Dragoman and through the relay every utterance arrives once, byte by byte',
