@@ -35,4 +35,11 @@ export class PoolStats {
   queuedJobs = 0;
   retries = 0;
   readonly stages: Record<Stage, LatencyHistogram> = perKey(STAGES, () => new LatencyHistogram());
+
+  /** A copy of what has to balance: its message may leave when the counts have gone on. */
+  now() {
+    const { accepted, audioInBytes, syncMatches, queuedJobs, retries, stages } = this;
+    const ends = { ...this.ends };
+    return { accepted, ends, audioInBytes, syncMatches, queuedJobs, retries, stages };
+  }
 }

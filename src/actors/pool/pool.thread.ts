@@ -132,13 +132,7 @@ function sample(
 ): ThreadStats {
   const submits = host.submitTotals;
   return {
-    accepted: stats.accepted,
-    ends: stats.ends,
-    audioInBytes: stats.audioInBytes,
-    syncMatches: stats.syncMatches,
-    queuedJobs: stats.queuedJobs,
-    retries: stats.retries,
-    stages: stats.stages,
+    ...stats.now(),
     sessions: host.sessions,
     inFlight: host.inFlight,
     audioBytes: buffers.usedBytes,
