@@ -102,7 +102,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/actors/pool/node-actor.ts',
     find: 'if (reply.incarnation === this.#register?.incarnation) {',
     replace: 'if (reply.incarnation < 0) {',
-    seed: 180,
+    seed: 300,
   },
   {
     name: 'a failed call of the dispatch loop is not repeated',

@@ -4,7 +4,8 @@
  *
  * The supervisor's pulse goes round all threads of the instance. Too long without one means that this thread, or the
  * supervisor, or another thread stands still (what nodes say passes through all of them): no verdicts. When it comes
- * again, what waited is yet to be read, and nodes have a heartbeat's time to be heard.
+ * again, what waited is yet to be read, and nodes have a heartbeat's time to be heard. So it is at a start: what was said
+ * before it nobody heard.
  *
  * Thread: pool. Pure. Owns: the times below.
  */
@@ -15,12 +16,13 @@ export class SelfCheck {
   readonly #config: Pick<PoolConfig, 'loopLagMaxMs' | 'heartbeatMs'>;
   readonly #log: Logger;
   #pulseAt: number;
-  #caughtUpAt = -Infinity;
+  #caughtUpAt: number;
 
   constructor(config: Pick<PoolConfig, 'loopLagMaxMs' | 'heartbeatMs'>, log: Logger, now: number) {
     this.#config = config;
     this.#log = log;
     this.#pulseAt = now;
+    this.#caughtUpAt = now;
   }
 
   #standsStill(now: number): boolean {
