@@ -209,7 +209,6 @@ export class Attempts {
     }
     u.state = 'queued';
     u.assignedAt = now;
-    this.#loop.scarce(now);
     this.#events.queued(u, undefined);
   }
 }

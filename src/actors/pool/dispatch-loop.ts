@@ -3,7 +3,7 @@
  * that what gathers while a call is under way leaves in one call (group commit). A new job and a
  * lost attempt leave at once; the rest gathers for a while.
  *
- * Thread: pool. Owns: the batchers, whether slots are scarce. Bounds: see batcher.ts.
+ * Thread: pool. Owns: the batchers. Bounds: see batcher.ts.
  */
 import type {
   AttemptFailure,
@@ -28,12 +28,8 @@ import { Batcher } from './batcher.ts';
 
 /** A result has taken far longer to be spoken and worked; it goes along with the next job if one comes. */
 const APPEND_GATHER_MS = 2;
-/** The end of a job frees a slot, which nobody waits for, */
-const COMPLETE_GATHER_MS = 20;
-/** or somebody does: */
-const SCARCE_GATHER_MS = 3;
-/** for so long after a job was seen to wait. */
-const SCARCE_MS = 1000;
+/** The slot it frees may be waited for: with 20 ms, jobs found their slots still taken, and a queue costs more. */
+const COMPLETE_GATHER_MS = 3;
 /** The part of an accept's time in which it is held back: its result may come first. */
 const ACCEPT_HELD = 3 / 4;
 
@@ -71,7 +67,6 @@ export class DispatchLoop {
   readonly ack: Batcher<ResultAck, 'ok'>;
 
   readonly #stuck: (job: JobSpec, now: number) => void;
-  #scarceUntil = 0;
 
   /** `stuck` hears of jobs the registry does not take for now. */
   constructor(effects: Effects, gathering: Gathering, stuck: (job: JobSpec, now: number) => void) {
@@ -141,17 +136,6 @@ export class DispatchLoop {
   /** Until then an accept of that time is held back. */
   acceptFrom(at: number): number {
     return at + this.#acceptMs * ACCEPT_HELD;
-  }
-
-  /** Jobs wait for the slots that others hold: ends that free some leave soon. */
-  scarce(now: number): void {
-    this.#scarceUntil = now + SCARCE_MS;
-    for (const { complete } of this.#cells.values()) complete.hurry();
-  }
-
-  /** When the end of a job must leave. */
-  completeBy(now: number): number {
-    return now < this.#scarceUntil ? now + SCARCE_GATHER_MS : Infinity;
   }
 
   /** Sends what must leave, and what may go along with it. */

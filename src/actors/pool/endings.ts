@@ -8,7 +8,6 @@ import { errorBody, type ErrorCode } from '../../domain/errors.ts';
 import type { NodeId, PoolKey } from '../../domain/ids.ts';
 import type { EndState } from '../../domain/job.ts';
 import { packResult } from '../../protocol/result-frame.ts';
-import type { JobCompleteReply } from '../../registry/registry.ts';
 import type { DeskEvents } from './desk-events.ts';
 import type { DispatchLoop } from './dispatch-loop.ts';
 import type { Jobs } from './jobs.ts';
@@ -120,16 +119,14 @@ export class Endings {
       ...(u.sentAt > 0 && end.attempt !== undefined ? { nodeMs: Math.round(now - u.sentAt) } : {}),
       ...(this.#events.isPassed(u) ? {} : { orphan: true }),
     };
-    const ended = (r: JobCompleteReply, at: number): void => {
+    this.#loop.cell(u.cell).complete.add(item, (r) => {
       this.#over(u, end.status);
       for (const c of r.cancels) tellCancel(this.#env, c, c.nodeId, end.status);
-      if (r.handed.length > 0) this.#loop.scarce(at);
       handOn(this.#env, r.handed);
       if (r.recovered !== undefined) {
         tellState(this.#env, r.recovered, 'ready', 'its probe succeeded');
       }
-    };
-    this.#loop.cell(u.cell).complete.add(item, ended, { by: this.#loop.completeBy(now) });
+    });
   }
 
   /** Nothing is left to do for it. */

@@ -157,7 +157,6 @@ export class Submitting {
       case 'queued':
         stats.queuedJobs += 1;
         this.#created(u, now);
-        this.#loop.scarce(now);
         this.#waits(u, r.position);
         return;
       case 'exists':

@@ -303,31 +303,3 @@ test('pool host: acknowledgements that come while one is under way go as one', a
   expect(rig.registry.state.session(SESSION)?.doneBelow).toBe(3);
   expect(rig.ops).not.toContain('resultAck');
 });
-
-test('pool host: the end of a job leaves soon while another waits for its slot, and later when none does', async () => {
-  const rig = new HostRig({ config: { gatherMs: 40 } });
-  await rig.node();
-  await rig.open(1);
-  const ends = async (n: number, within: number) => {
-    rig.result(n);
-    rig.advance(2);
-    await rig.step('resultAppend');
-    rig.advance(within - 1);
-    expect(rig.ops).not.toContain('jobComplete');
-    rig.advance(1);
-    await rig.step('jobComplete');
-  };
-  for (let n = 0; n < 4; n++) rig.say(1, n * 6400);
-  await rig.pass(50);
-  await ends(0, 20);
-
-  // Three run: one more gets the free slot, one waits.
-  rig.say(1, 4 * 6400);
-  rig.say(1, 5 * 6400);
-  await rig.pass(50);
-  await ends(1, 3);
-  // It was handed the one that waited; another may.
-  await ends(2, 3);
-  await rig.pass(1000);
-  await ends(3, 20);
-});
