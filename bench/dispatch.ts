@@ -60,6 +60,8 @@ export interface Level {
   readonly rate: number;
   readonly measured: Measured;
   readonly saturated: boolean;
+  /** Group commit: jobs in one call of `job_submit`, mean over warm-up and measurement. */
+  readonly jobsPerCall: number;
 }
 
 function ratesOf(o: Options): number[] {
@@ -116,11 +118,15 @@ async function run(o: Options): Promise<Outcome> {
 async function climb(side: Side, rates: readonly number[], o: Options): Promise<Level[]> {
   const levels: Level[] = [];
   for (const rate of rates) {
+    const before = await submits(side.url);
     const measured = await at(side, rate, o);
+    const after = await submits(side.url);
+    const jobsPerCall = round((after.jobs - before.jobs) / (after.calls - before.calls));
     const arrived = measured.utterances / measured.seconds / rate;
     const saturated = measured.latencyMs.p99 > SATURATED_P99_MS || arrived < SATURATED_SHARE;
-    levels.push({ rate, measured, saturated });
-    progress(`${rate}/s: ${line(measured)}${saturated ? ': too much' : ''}`);
+    levels.push({ rate, measured, saturated, jobsPerCall });
+    const calls = `${jobsPerCall} jobs a call`;
+    progress(`${rate}/s: ${line(measured)}; ${calls}${saturated ? ': too much' : ''}`);
     if (saturated && levels.at(-2)?.saturated === true) break;
   }
   return levels;
@@ -166,6 +172,12 @@ async function stageSums(url: string): Promise<Record<string, { sum: number; cou
   return Object.fromEntries(
     STAGES.map((stage) => [stage, { sum: of('sum', stage), count: of('count', stage) }]),
   );
+}
+
+async function submits(url: string): Promise<{ jobs: number; calls: number }> {
+  const metrics = await scrape(url);
+  const of = (name: string): number => metrics?.get(`dragoman_${name}_total`) ?? NaN;
+  return { jobs: of('submitted_jobs'), calls: of('submit_calls') };
 }
 
 function line({ latencyMs, utterances, seconds, generator }: Measured): string {

@@ -13,6 +13,7 @@ export function chartsOf(results: readonly Result[]): ReadonlyMap<string, Chart>
     if (chart !== null) charts.set(name, chart);
   };
   add('dispatch.svg', latencyOverLoad(results));
+  add('group-commit.svg', groupCommit(results));
   add('sessions.svg', cpuOverSessions(results));
   for (const axis of ['nodes', 'pools', 'waiting']) {
     add(`scale-${axis}.svg`, costOver(axis, results));
@@ -20,11 +21,28 @@ export function chartsOf(results: readonly Result[]): ReadonlyMap<string, Chart>
   return charts;
 }
 
-function latencyOverLoad(results: readonly Result[]): Chart | null {
+function levelsOf(results: readonly Result[]): readonly Level[] {
   const result = results.findLast(({ name }) => name === 'dispatch');
-  const levels = (result?.repetitions[0] as { levels?: readonly Level[] } | undefined)?.levels;
+  return (result?.repetitions[0] as { levels?: readonly Level[] } | undefined)?.levels ?? [];
+}
+
+function groupCommit(results: readonly Result[]): Chart | null {
+  const points = levelsOf(results)
+    .filter(({ jobsPerCall }) => jobsPerCall > 0)
+    .map(({ rate, jobsPerCall }) => ({ x: rate, y: jobsPerCall }));
+  if (points.length === 0) return null;
+  return {
+    title: 'Jobs in one call of job_submit',
+    x: 'utterances per second',
+    y: 'jobs',
+    logX: false,
+    series: [{ name: 'group commit', points }],
+  };
+}
+
+function latencyOverLoad(results: readonly Result[]): Chart | null {
   // What saturates is off any scale.
-  const shown = (levels ?? []).filter(({ saturated }) => !saturated);
+  const shown = levelsOf(results).filter(({ saturated }) => !saturated);
   if (shown.length === 0) return null;
   const series = (['p50', 'p90', 'p99'] as const).map((p) => ({
     name: p,

@@ -13,6 +13,8 @@ test(
     expect(result.figures['p50_ms']?.median).toBeGreaterThan(0);
     const [{ levels } = { levels: [] }, first] = result.repetitions;
     expect(levels).toMatchObject([{ rate: 10 }, { rate: 20 }]);
+    for (const level of levels as { jobsPerCall: number }[])
+      expect(level.jobsPerCall).toBeGreaterThanOrEqual(1);
     expect(Object.keys(first ?? {})).toEqual(['rate', 'dragoman', 'relay', 'stagesMs']);
   },
   BENCH_MS,

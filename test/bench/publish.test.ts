@@ -44,7 +44,12 @@ test('publish: results become rows between the marks, and nothing else changes',
 
 test('publish: charts have every point inside, and name what they show', () => {
   const latencyMs = { p50: 1, p90: 3, p99: 9 };
-  const levels = [50, 100].map((rate) => ({ rate, measured: { latencyMs }, saturated: false }));
+  const levels = [50, 100].map((rate) => ({
+    rate,
+    measured: { latencyMs },
+    saturated: false,
+    jobsPerCall: rate / 50,
+  }));
   const figures = {
     us_nodes_10: figure('µs', [100, 120]),
     us_nodes_5000: figure('µs', [110, 130]),
@@ -58,7 +63,7 @@ test('publish: charts have every point inside, and name what they show', () => {
   publish(docs, []);
   const names = readdirSync(join(docs, 'performance')).filter((name) => name.endsWith('.svg'));
   expect(names.sort()).toEqual([
-    ...['dispatch.svg', 'scale-nodes.svg', 'scale-waiting.svg', 'sessions.svg'],
+    ...['dispatch.svg', 'group-commit.svg', 'scale-nodes.svg', 'scale-waiting.svg', 'sessions.svg'],
   ]);
   for (const name of names) {
     expect(page()).toContain(`](performance/${name})`);
