@@ -1,11 +1,10 @@
 /**
  * Plain msgpack: maps with string keys, `bin` for bytes, no extension types.
  *
- * Thread: any. Owns: one Packr. What `pack` returns is a view that stays intact, but it shares its
- * ArrayBuffer: copy before a transfer.
+ * Thread: any. Owns: one Packr (its scratch buffer is reused; what `pack` returns is a view that
+ * stays intact, but it shares its ArrayBuffer: copy before a transfer).
  */
 import { Packr, type Options } from 'msgpackr';
-import { packPlain } from './plain-packer.ts';
 
 const packr = new Packr({
   useRecords: false,
@@ -24,11 +23,6 @@ const UINT32_MAX = 0xffff_ffff;
  * beyond 32 bits are packed as integers too (the library alone would make them floats).
  */
 export function pack(value: Readonly<Record<string, unknown>>): Uint8Array {
-  return packPlain(value) ?? packAny(value);
-}
-
-/** What users put in is theirs: classes, dates and the like are packed as msgpackr packs them. */
-export function packAny(value: Readonly<Record<string, unknown>>): Uint8Array {
   for (const key in value) {
     const v = value[key];
     if (typeof v === 'number' && v > UINT32_MAX && Number.isSafeInteger(v)) {
