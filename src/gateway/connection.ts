@@ -21,10 +21,7 @@ import type { Counters } from './stats.ts';
 
 /** The protocol grants three mistakes. */
 const BAD_MESSAGES_MAX = 3;
-/**
- * After `pause()` ws still hands over the frames of the chunk it is in (64 KiB), and when the socket
- * closes what had been read ahead: the stream's buffer (64 KiB) and the chunk that overfilled it.
- */
+/** After `pause()` the chunk under way still comes, and of a stream what it had read ahead: 64 KiB each, and one over. */
 export const HELD_SLACK_BYTES = 3 * 65_536;
 /** An answer that the registry owes to a first message; longer means that nobody will give it. */
 const ANSWER_MS = 15_000;
@@ -123,6 +120,8 @@ export abstract class Connection {
     this.#lastSeenMs = this.#lastPingMs = host.clock.monoMs();
     ws.on('message', (data, isBinary) => this.#received(data, isBinary));
     for (const sign of ['ping', 'pong']) ws.on(sign, () => (this.#active = true));
+    // The pong that ws has written is waited for.
+    ws.on('ping', () => this.outbox.hurry());
     ws.on('close', (code) => this.#closed(code));
     // ws closes by itself; its reasons are counted where the close frame is sent.
     ws.on('error', (error) => host.log.debug('gateway.socket_error', { conn: id, error }));
@@ -288,6 +287,7 @@ export abstract class Connection {
     this.phase = 'closing';
     this.#closingSinceMs = this.host.clock.monoMs();
     this.#dropHeld();
+    this.outbox.hurry();
   }
 
   /** Ends the connection in order: what was sent before arrives before. */
@@ -298,7 +298,6 @@ export abstract class Connection {
     }
     if (this.#isOver()) return;
     this.#closing();
-    this.outbox.hurry();
     // A close frame has room for 123 bytes.
     this.#ws.close(code, reason.replace(/[^\x20-\x7e]/g, '?').slice(0, 120));
   }

@@ -80,6 +80,7 @@ export const sessionResume = defineScript('session_resume', {
     'tokenHash',
     'newTokenHash',
     'resultSeq',
+    'keptAfter',
     'attempt',
     'sessionTtlMs',
     'ledgerStates',

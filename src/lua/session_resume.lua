@@ -13,10 +13,11 @@
   ARGV[2] tokenHash     of the token shown; empty: an instance takes up its own session again
   ARGV[3] newTokenHash
   ARGV[4] resultSeq     the last result the client has; empty: unknown
-  ARGV[5] attempt       the number of this resume; empty: the client does not count
-  ARGV[6] sessionTtlMs  how long it waits for its client
-  ARGV[7] ledgerStates  the end states, with spaces between
-  ARGV[8] pendingMax    utterances without a result that are named
+  ARGV[5] keptAfter     results after this one are sent
+  ARGV[6] attempt       the number of this resume; empty: the client does not count
+  ARGV[7] sessionTtlMs  how long it waits for its client
+  ARGV[8] ledgerStates  the end states, with spaces between
+  ARGV[9] pendingMax    utterances without a result that are named
 
   Returns {status, ...}
     resumed       epoch audioOffset audioMs nextUtterance turnId order config results pending ledger
@@ -33,10 +34,11 @@ local owner = ARGV[1]
 local tokenHash = ARGV[2]
 local newTokenHash = ARGV[3]
 local resultSeq = tonumber(ARGV[4])
-local attempt = tonumber(ARGV[5])
-local sessionTtlMs = ARGV[6]
-local ledgerStates = ARGV[7]
-local pendingMax = tonumber(ARGV[8])
+local keptAfter = tonumber(ARGV[5])
+local attempt = tonumber(ARGV[6])
+local sessionTtlMs = ARGV[7]
+local ledgerStates = ARGV[8]
+local pendingMax = tonumber(ARGV[9])
 
 local v = redis.call('HMGET', sessionKey, 'epoch', 'token', 'formerToken', 'audioOffset',
   'nextUtterance', 'turnId', 'order', 'config', 'doneBelow', 'goneSeq', 'firstSeq', 'nextSeq',
@@ -62,7 +64,7 @@ if resultSeq and resultSeq < s.goneSeq then return { 'results_gone', s.goneSeq +
 -- their own bound, the others by the jobs a session may have under way.
 local results, pending = {}, {}
 local from = strict and s.doneBelow or s.firstSeq
-if resultSeq then from = math.max(from, resultSeq + 1) end
+from = math.max(from, keptAfter + 1)
 for seq = from, s.nextSeq - 1 do
   local utterance = utteranceOf(seq)
   if isKept(utterance) then

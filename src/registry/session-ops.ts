@@ -64,6 +64,7 @@ function resume(a: SessionResume, sessionTtlMs: number) {
     tokenHash: a.tokenHash ?? '',
     newTokenHash: a.newTokenHash,
     resultSeq: a.resultSeq ?? '',
+    keptAfter: a.keptAfter ?? a.resultSeq ?? -1,
     attempt: a.attempt ?? '',
     sessionTtlMs,
     ledgerStates: END_STATES.join(' '),

@@ -67,6 +67,8 @@ export interface SessionResume {
   readonly newTokenHash: string;
   /** Last result the client has; −1 none; null: unknown, send all that is kept. */
   readonly resultSeq: number | null;
+  /** Only kept results after this one are sent. */
+  readonly keptAfter?: number;
   /**
    * Rises with each resume of one client: what an instance that stood still does late does not undo
    * a later one. Undefined: the client does not count.

@@ -49,3 +49,19 @@ test('a close takes along what was patient', async () => {
   expect(await peer.messages.take()).toMatchObject({ audio_offset: 1 });
   expect(await peer.closed).toMatchObject({ code: 1000 });
 });
+
+test.each(['ping', 'close'] as const)('what answers a peer’s %s is not held back', async (what) => {
+  rig = await startGateway({}, { clock: new ManualClock() });
+  const { peer, conn } = await rig.client();
+  rig.gateway.sendClientFrame(conn, ack(1), 'patient');
+  await turn();
+  const pong = new Promise((resolve) => peer.ws.once('pong', resolve));
+  if (what === 'ping') {
+    peer.ws.ping();
+    await pong;
+  } else {
+    peer.ws.close(1000);
+    expect(await peer.closed).toMatchObject({ code: 1000 });
+  }
+  expect(await peer.messages.take()).toMatchObject({ audio_offset: 1 });
+});

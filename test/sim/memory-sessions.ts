@@ -187,7 +187,7 @@ export class ModelSessions {
       ...{ status: 'resumed', epoch, audioOffset, audioMs, nextUtterance, turnId, order, pending },
       config: session.config.slice(),
       ended,
-      results: this.#kept(session, a.resultSeq ?? -1),
+      results: this.#kept(session, a.keptAfter ?? a.resultSeq ?? -1),
       ledger: this.#ledger(session, pending),
       ...{ tokenHash: session.token, formerToken: session.formerToken },
     };

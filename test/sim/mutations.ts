@@ -92,8 +92,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'results are recorded before a registry that lost some knows which were given out',
     file: 'src/actors/pool/sessions.ts',
-    find: 'return s !== undefined && (this.#rewriting.has(s) || this.#toRevise.has(s));',
-    replace: 'return s === null;',
+    find: 'return this.#rewriting.has(s) || this.#toRevise.has(s);',
+    replace: 'return false;',
     seed: 30_100,
     losses: true,
   },

@@ -61,18 +61,14 @@ export class JobDesk {
       if (reply === 'gone') this.gone(ref, nodeId, at);
     };
     this.loop.cell(cell).accept.add({ ...ref, nodeId }, told, {
-      from: this.loop.acceptFrom(accept && u !== undefined ? u.assignedAt : now),
-      by: this.#recordedBy(u, accept, now),
+      // Of one that nobody here knows half of the time to accept may have passed by now.
+      ...(u === undefined
+        ? { by: now }
+        : { from: this.loop.acceptFrom(accept ? u.assignedAt : now) }),
       // Its result is here already, and will end the job (unless it was left to others meanwhile).
       needed: () =>
         u?.state !== 'recording' || ref.attempt !== u.attempt || this.jobs.get(ref.jobId) !== u,
     });
-  }
-
-  /** Half of the time that a node has to accept may have passed by then. */
-  #recordedBy(u: Utterance | undefined, accept: boolean, now: number): number {
-    if (!accept) return Infinity;
-    return u === undefined ? now : u.assignedAt + this.#env.config.acceptMs / 2;
   }
 
   /**

@@ -118,11 +118,12 @@ export class Sessions {
     };
   }
 
-  /** Until its record is written anew the registry may give numbers of its results twice. */
+  /** Until its record is written anew the registry may give numbers of its results twice, where they are not the utterances'. */
   isRewriting(id: SessionId): boolean {
     if (this.#rewriting.size === 0) return false;
     const s = this.#sessions.get(id);
-    return s !== undefined && (this.#rewriting.has(s) || this.#toRevise.has(s));
+    if (s?.config.start.order !== 'relaxed') return false;
+    return this.#rewriting.has(s) || this.#toRevise.has(s);
   }
 
   /** Writes the records of all sessions anew: the registry may have lost some of them. */
@@ -161,9 +162,11 @@ export class Sessions {
     this.#env.effects.call('sessionOpen', record, (o, now) => {
       const { durable } = session;
       const known = this.#sessions.get(session.id) === session;
-      // A take-over of our own is under way, or was while this was written.
-      const stale = durable.takeovers > 0 || durable.epoch > record.epoch;
-      if (known && (!o.ok || (o.value.status === 'exists' && stale))) {
+      // A take-over of our own was answered meanwhile: its token must stand.
+      const stale = durable.epoch > record.epoch || durable.tokens.current !== record.tokenHash;
+      const opened = o.ok && o.value.status === 'opened';
+      if (known && o.ok && !opened && !stale && durable.takeovers === 0) durable.pastEpoch();
+      if (known && (!opened || stale)) {
         this.#env.later.set(now + RETRY_MS, () => {
           // One that left in order meanwhile must not come into being again.
           if (this.#sessions.get(session.id) === session) this.#rewrite(session);
@@ -171,8 +174,7 @@ export class Sessions {
         });
         return;
       }
-      if (known && o.ok && o.value.status === 'exists') session.durable.pastEpoch();
-      else if (known) session.rewritten();
+      if (known) session.rewritten();
       this.#rewritten(session);
     });
   }

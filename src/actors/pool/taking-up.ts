@@ -30,6 +30,8 @@ type Message<T extends SupervisorToPool['type']> = Extract<SupervisorToPool, { t
 
 /** A node that runs a job says so well within this, if it was told of the job at all. */
 const DOUBT_MS = 1000;
+/** Results that a client is given before it acknowledges them, if it does so within 100 ms; all of a thread's sessions are read. */
+const UNACKED_MAX = 4;
 const TOKEN_CHARACTERS = 32;
 const hash = (token: string) => createHash('sha256').update(token).digest('hex');
 
@@ -136,6 +138,8 @@ export class TakingUp {
       tokenHash: null,
       newTokenHash: '',
       resultSeq: null,
+      // What the client was given last it need not have.
+      ...(take.conn === null ? {} : { keptAfter: deliveredSeq - UNACKED_MAX }),
     };
     this.#takeOver(args, (o, at) => {
       if (!o.ok) {

@@ -98,6 +98,50 @@ test('restoring: results wait for the record of their session, which tells the n
   ]);
 });
 
+// The client was answered with a token that the record written behind it did not know.
+test.each([
+  ['sessionResume', 'sessionOpen'],
+  ['sessionOpen', 'sessionResume'],
+] as const)(
+  'restoring: a record written anew leaves the token of a resume meanwhile good (%s first)',
+  async (...order) => {
+    const rig = new HostRig();
+    await rig.node();
+    await rig.open(1);
+    const disk = rig.registry.state.copy();
+    const shown = rig.token();
+    rig.handle({ type: 'client.gone', conn: 1, session: SESSION, clean: false });
+    rig.resume(2, shown, -1);
+    await rig.settle();
+    // Neither its client nor the disk ever hears of it.
+    rig.handle({ type: 'client.gone', conn: 2, session: SESSION, clean: false });
+    await rig.settle();
+    rig.registry.state.restore(disk);
+    rig.resume(3, shown, -1);
+    rig.host.reconnected(rig.now);
+    rig.host.flush(rig.now);
+    for (const op of order) await rig.execute(op);
+    for (const op of order) rig.reply(op);
+    await rig.pass(3000);
+    const next = new HostRig({ after: rig, config: { life: 'b' } });
+    next.resume(4, rig.token(), -1);
+    await next.pass(2000);
+    expect(next.sentTo(4, 'resumed')).toHaveLength(1);
+  },
+);
+
+test('accept: of a job that is not known here it is recorded at once', async () => {
+  const before = new HostRig({ config: { gatherMs: 40 } });
+  await before.node();
+  await before.open(1);
+  before.say(1, 0);
+  await before.settle();
+  const rig = new HostRig({ after: before, config: { gatherMs: 40 } });
+  rig.attempt({ type: 'accept', job_id: JOB, attempt: 1 });
+  rig.host.flush(rig.now);
+  expect(rig.ops).toContain('jobAccept');
+});
+
 test('accept: its session leaves while it is gathered, and it is recorded all the same', async () => {
   const rig = new HostRig({ config: { gatherMs: 40 } });
   await rig.node();
