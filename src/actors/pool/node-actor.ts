@@ -259,7 +259,7 @@ export class NodeActor {
       ...(h.load === undefined ? {} : { load }),
     };
     this.#env.effects.call('nodeHeartbeat', args, (o, now) => {
-      if (o.ok && conn === this.#conn && this.#phase === 'registered') this.#heard(o.value, h);
+      if (o.ok && conn === this.#conn && this.#phase === 'registered') this.#heard(o.value, h, now);
       else if (!o.ok && this.#heartbeat === null && this.#phase === 'registered')
         this.#heartbeat = h;
       if (!o.ok) this.#newsLost = true;
@@ -267,7 +267,7 @@ export class NodeActor {
     });
   }
 
-  #heard(reply: NodeHeartbeatReply, h: NodeMessage<'heartbeat'>): void {
+  #heard(reply: NodeHeartbeatReply, h: NodeMessage<'heartbeat'>, now: number): void {
     if (reply.status === 'unknown') {
       // The registry has lost it; the socket is proof enough that the node lives.
       this.#env.revision.suspect();
@@ -288,7 +288,8 @@ export class NodeActor {
       this.#send({ type: 'cancel', job_id: ref.jobId, attempt: ref.attempt, reason: 'ended' });
     }
     this.#unknown(reply.unknown);
-    this.#lost(reply.lost, 'denied');
+    // Heartbeats that waited while this instance stood still know nothing of jobs handed over since.
+    if (!this.#env.selfCheck.quiet(now)) this.#lost(reply.lost, 'denied');
     this.#draining ||= reply.state === 'draining';
     const news = reply.changed || this.#newsLost;
     this.#newsLost = false;

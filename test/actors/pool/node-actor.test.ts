@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Register } from '../../../src/protocol/node-wire.ts';
-import { HostRig, NODE } from './host.ts';
+import { CONFIG, HostRig, NODE, SESSION } from './host.ts';
 
 const register: Register = { type: 'register', incarnation: 1, slots: 4, pools: ['en:es'] };
 const adopt = (conn: number) => ({ type: 'node.adopt', conn, nodeId: NODE, register }) as const;
@@ -83,4 +83,30 @@ test('node actor: a late registration by a connection of its past does not cost 
   rig.handle({ type: 'node.heartbeat', conn: 90, nodeId: NODE, heartbeat });
   await rig.settle();
   expect(await rig.registry.nodes(10)).toMatchObject([{ state: 'ready' }]);
+});
+
+// On the other thread a job had been handed to the node meanwhile, and was given to it twice more.
+test('heartbeats that waited while the instance stood still deny nothing that was handed over since', async () => {
+  const rig = new HostRig();
+  await rig.node();
+  await rig.open(1);
+  await rig.pass(3000);
+  rig.say(1, 0);
+  await rig.settle();
+  rig.attempt({ type: 'accept', job_id: `0.${SESSION}.0`, attempt: 1 });
+  await rig.pass(100);
+  const silent = async (times: number): Promise<void> => {
+    for (let n = 0; n < times; n++) {
+      const heartbeat = { type: 'heartbeat' as const, running: [] };
+      rig.handle({ type: 'node.heartbeat', conn: 90, nodeId: NODE, heartbeat });
+      await rig.settle();
+    }
+  };
+  // No pulse comes meanwhile.
+  rig.now += CONFIG.acceptMs + 1000;
+  await silent(3);
+  expect(rig.of('job.lost')).toEqual([]);
+  await rig.pass(CONFIG.heartbeatMs + 500);
+  await silent(1);
+  expect(rig.of('job.lost')).toMatchObject([{ loss: 'denied' }]);
 });
