@@ -2,8 +2,8 @@
  * Group commit: one registry call under way at a time, carrying all that gathered while the last
  * one was; alone and at once when nothing is under way. What nobody waits for is given time to
  * gather (`gatherMs`), and goes along with others: at once, or after a quarter of it if it is long. A
- * round trip costs both sides more than what it carries. What is likely to become needless is held back until it may be
- * worth sending. A failed call is repeated with growing delay for as long as the
+ * round trip costs both sides more than what it carries. What is likely to become needless is held
+ * back until it may be worth sending. A failed call is repeated with growing delay for as long as the
  * registry is away (every operation is idempotent), and who waits is told.
  *
  * Thread: pool. Pure. Owns: the waiting items, those held back.
@@ -58,8 +58,8 @@ export class Batcher<Item, Reply> {
   /** When the first of those waiting must leave. */
   #dueAt = Infinity;
   #stuckAt = Infinity;
-  /** True: it must not leave yet. Whoever holds it causes the next flush. */
-  holds: (item: Item) => boolean = () => false;
+  /** True: something else must be recorded first. Whoever blocks it causes the next flush. */
+  blocked: (item: Item) => boolean = () => false;
   calls = 0;
   items = 0;
   errors = 0;
@@ -129,7 +129,7 @@ export class Batcher<Item, Reply> {
   }
 
   get #mayLeave(): boolean {
-    return this.#waiting.some(({ item }) => !this.holds(item));
+    return this.#waiting.some(({ item }) => !this.blocked(item));
   }
 
   /** Whether something must leave now. */
@@ -160,10 +160,10 @@ export class Batcher<Item, Reply> {
     if (this.#gatherMs > 0) {
       this.#waiting = this.#waiting.filter(({ needed }) => needed?.() !== false);
     }
-    const held = this.#waiting.filter(({ item }) => this.holds(item));
-    if (held.length > 0) this.#waiting = this.#waiting.filter(({ item }) => !this.holds(item));
+    const blocked = this.#waiting.filter(({ item }) => this.blocked(item));
+    if (blocked.length > 0) this.#waiting = this.#waiting.filter(({ item }) => !this.blocked(item));
     const batch = this.#waiting.splice(0, BATCH_MAX);
-    this.#waiting.unshift(...held);
+    this.#waiting.unshift(...blocked);
     this.#since = this.#waiting.length > 0 ? now : 0;
     // Those left behind have waited: they leave next.
     this.#dueAt = this.#waiting.length > 0 ? now : Infinity;

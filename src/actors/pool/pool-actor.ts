@@ -49,7 +49,7 @@ export class PoolActor {
         return session !== undefined;
       },
     });
-    this.#desk.loop.append.holds = ({ session }) => sessions.isRewriting(session);
+    this.#desk.loop.append.blocked = ({ session }) => sessions.isRewriting(session);
     this.#sessions = sessions;
     this.#takingUp = new TakingUp(env, this.#desk, sessions);
   }

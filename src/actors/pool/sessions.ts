@@ -118,7 +118,7 @@ export class Sessions {
     };
   }
 
-  /** Until its record is written anew the registry may give numbers of its results twice, where they are not the utterances'. */
+  /** Until its record is written anew the registry may give numbers of its results twice: with relaxed order. */
   isRewriting(id: SessionId): boolean {
     if (this.#rewriting.size === 0) return false;
     const s = this.#sessions.get(id);

@@ -30,7 +30,7 @@ type Message<T extends SupervisorToPool['type']> = Extract<SupervisorToPool, { t
 
 /** A node that runs a job says so well within this, if it was told of the job at all. */
 const DOUBT_MS = 1000;
-/** Results that a client is given before it acknowledges them, if it does so within 100 ms; all of a thread's sessions are read. */
+/** A client that acknowledges within 100 ms lacks no more. All sessions of the thread are read at once, and may each keep hundreds. */
 const UNACKED_MAX = 4;
 const TOKEN_CHARACTERS = 32;
 const hash = (token: string) => createHash('sha256').update(token).digest('hex');
@@ -132,14 +132,16 @@ export class TakingUp {
   }
 
   #adopt(take: TakeUp, deliveredSeq: number): void {
+    // A client that is away will say itself what it has.
+    const given = take.conn === null ? null : deliveredSeq;
     const args = {
       session: take.session,
       owner: ownerOf(this.#env.config),
       tokenHash: null,
       newTokenHash: '',
-      resultSeq: null,
-      // What the client was given last it need not have.
-      ...(take.conn === null ? {} : { keptAfter: deliveredSeq - UNACKED_MAX }),
+      resultSeq: given,
+      // What it was given last it need not have.
+      ...(given === null ? {} : { keptAfter: given - UNACKED_MAX }),
     };
     this.#takeOver(args, (o, at) => {
       if (!o.ok) {
@@ -152,8 +154,6 @@ export class TakingUp {
         this.#giveUp(take, refusal(o.value));
         return;
       }
-      // A client that is away will say itself what it has.
-      const given = take.conn === null ? null : deliveredSeq;
       this.#settle(take, adopted(o.value, given ?? -1), given, at, (session, then) => {
         if (this.#arrive(session, take, then) === null) return false;
         session.rewind(take.receivedTo);

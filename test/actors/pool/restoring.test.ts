@@ -130,6 +130,25 @@ test.each([
   },
 );
 
+// Its number was left out without a word.
+test('restoring: a result that Redis lost, and whose frame died with its thread, is not passed over', async () => {
+  const before = new HostRig();
+  await before.node();
+  await before.open(1, { order: 'relaxed' });
+  before.say(1, 0);
+  await before.settle();
+  before.result(0);
+  await before.settle();
+  before.registry.state.restore(null);
+  before.host.reconnected(before.now);
+  before.host.flush(before.now);
+  await before.settle();
+  const rig = new HostRig({ after: before });
+  rig.adopt(2, { deliveredSeq: -1 });
+  await rig.settle();
+  expect(rig.told(2)).toEqual(['refused: resume_refused']);
+});
+
 test('accept: of a job that is not known here it is recorded at once', async () => {
   const before = new HostRig({ config: { gatherMs: 40 } });
   await before.node();
