@@ -105,6 +105,7 @@ async function run(o: Options): Promise<Outcome> {
       const measured: Record<string, Measured> = {};
       for (const side of sides) {
         const m = await side.measure(o['warm-up'], o.seconds);
+        if (m.usPerFrame['total'] === 0) throw new Error(tooShort(side.name));
         measured[side.name] = m;
         progress(`${i + 1}/${o.repeat} ${side.name}: ${line(m)}`);
       }
@@ -116,6 +117,10 @@ async function run(o: Options): Promise<Outcome> {
   } finally {
     for (const side of sides) await side.close();
   }
+}
+
+function tooShort(side: string): string {
+  return `${side}: less CPU than the operating system's clock tells apart (10 ms); more --sessions or --seconds`;
 }
 
 function line(m: Measured): string {

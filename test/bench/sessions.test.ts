@@ -2,10 +2,11 @@ import { expect, test } from 'vitest';
 import { BENCH_MS, runBench } from './run-bench.ts';
 
 const SHORT = [
+  // Enough of both for some 100 ms of the relay's CPU: it is told in steps of 10 ms.
   '--sessions',
-  '20',
+  '200',
   '--seconds',
-  '1',
+  '2',
   '--repeat',
   '1',
   '--warm-up',
