@@ -1,12 +1,13 @@
 /**
  * Stands between a client's socket and ws, and takes the audio frames out: ws reads a frame's bytes
  * one by one to unmask them, which costs more than all else that is done with audio. A frame is taken
- * when it lies whole in one chunk, is a final, masked, binary one without extensions, and its taker
- * wants it. Every other byte goes to ws untouched and in order, so ws alone judges what is unusual or
- * wrong; it never sees half a frame of ours, nor we one of its.
+ * when it is a final, masked, binary one without extensions, its header lies in one chunk, and its taker
+ * wants it; one that comes in several chunks is gathered first. Every other byte goes to ws untouched
+ * and in order, so ws alone judges what is unusual or wrong; it never sees half a frame of ours, nor we
+ * one of its.
  *
  * Thread: supervisor. Owns: where in the stream of frames the socket is.
- * Bounds: 14 bytes of a header that is not whole yet.
+ * Bounds: one payload of at most `GATHERED_MAX` bytes, and 14 bytes of a header, that are not whole yet.
  */
 import type { Socket } from 'node:net';
 import { readStatically } from './static-read.ts';
@@ -17,6 +18,8 @@ const FINAL_BINARY = 0x82;
 const HEADER_MAX = 14;
 /** No audio message is shorter; control messages are left to ws. */
 const PAYLOAD_MIN = 64;
+/** Eight seconds of 16 kHz PCM in one message. ws gathers as it comes; here memory is asked for at the first byte. */
+const GATHERED_MAX = 256 * 1024;
 
 /**
  * A frame's payload: `length` bytes from `start`, still masked; `mask` is the key as a little-endian
@@ -27,6 +30,7 @@ export type TakeFrame = (chunk: Buffer, start: number, length: number, mask: num
 export class FrontReader {
   readonly #take: TakeFrame;
   readonly #toWs: (chunk: Buffer) => void;
+  readonly #gatheredMax: number;
   /** Bytes of the frame under way that are still to come, all of them for ws. */
   #owed = 0;
   /** A header that the last chunk ended in; ws has these bytes already. */
@@ -34,20 +38,25 @@ export class FrontReader {
   #headLength = 0;
   /** A message in fragments is under way: ws judges what may come between them. */
   #fragmented = false;
+  /** A frame that may be ours, of which the first `#have` bytes have come; nobody else has them. */
+  #frame: Buffer | null = null;
+  #have = 0;
 
-  constructor(toWs: (chunk: Buffer) => void, take: TakeFrame) {
+  /** `largest`: ws refuses a longer payload, and shall do so at once. */
+  constructor(toWs: (chunk: Buffer) => void, take: TakeFrame, largest: number) {
     this.#toWs = toWs;
     this.#take = take;
+    this.#gatheredMax = Math.min(largest, GATHERED_MAX);
   }
 
   /**
    * Puts a reader before ws, which has just been given the socket. False: ws reads by itself, because its peer
    * has spoken before it was answered, or because this Node has no static reads.
    */
-  static install(socket: Socket, take: TakeFrame): boolean {
+  static install(socket: Socket, take: TakeFrame, largest: number): boolean {
     if (socket.listenerCount('data') !== 1 || socket.readableLength > 0) return false;
     // As an event, because ws stops to listen when it will read no more.
-    const reader = new FrontReader((chunk) => socket.emit('data', chunk), take);
+    const reader = new FrontReader((chunk) => socket.emit('data', chunk), take, largest);
     return readStatically(socket, (chunk) => {
       reader.read(chunk);
     });
@@ -57,7 +66,8 @@ export class FrontReader {
     const { length } = chunk;
     /** Bytes before it have found their reader. */
     let given = 0;
-    let at = this.#afterHead(chunk);
+    let at =
+      this.#frame === null ? this.#afterHead(chunk) : (given = this.#more(this.#frame, chunk, 0));
     while (at < length) {
       if (this.#owed > 0) {
         const n = Math.min(this.#owed, length - at);
@@ -81,11 +91,31 @@ export class FrontReader {
           given = at = end;
           continue;
         }
+      } else if (mine && payload <= this.#gatheredMax) {
+        if (at > given) this.#pass(chunk, given, at);
+        this.#frame = Buffer.allocUnsafe(header + payload);
+        this.#more(this.#frame, chunk, at);
+        return;
       }
       this.#owed = header + payload;
       this.#seen(chunk[at]!);
     }
     if (given < length) this.#pass(chunk, given, length);
+  }
+
+  /** Adds to the frame what has come of it from `at` on; returns how far that goes. */
+  #more(frame: Buffer, chunk: Buffer, at: number): number {
+    const n = Math.min(frame.length - this.#have, chunk.length - at);
+    chunk.copy(frame, this.#have, at, at + n);
+    this.#have += n;
+    if (this.#have === frame.length) {
+      this.#frame = null;
+      this.#have = 0;
+      const header = headerBytes(frame, 0);
+      const mask = maskAt(frame, header - 4);
+      if (!this.#take(frame, header, frame.length - header, mask)) this.#toWs(frame);
+    }
+    return at + n;
   }
 
   /** A copy, because ws keeps what it is given, and the chunk's memory will be read into again. */

@@ -8,8 +8,8 @@
  */
 import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net';
 
-/** As much as Node reads at once. */
-const MEMORY = Buffer.allocUnsafeSlow(64 * 1024);
+/** Four times what Node reads at once: a message of several seconds comes whole more often. */
+const MEMORY = Buffer.allocUnsafeSlow(256 * 1024);
 
 /** What has come, valid during the call only. */
 type Reader = (chunk: Buffer) => void;

@@ -181,7 +181,7 @@ class WsServer implements GatewayServer {
       const client = new ClientConnection(this.#host, id, ws, request, json);
       this.#clients.set(id, client);
       const take: TakeFrame = (chunk, start, n, mask) => client.takeMasked(chunk, start, n, mask);
-      if (!json) FrontReader.install(request.socket, take);
+      if (!json) FrontReader.install(request.socket, take, this.#host.config.frameBytesMax);
       conn = client;
     } else {
       const node = new NodeConnection(this.#host, id, ws, request);

@@ -14,6 +14,7 @@ interface Frame {
   readonly wanted: boolean;
 }
 
+const LARGEST = 100_000;
 const KEY = Buffer.of(0x37, 0xfa, 0x21, 0x3d);
 
 function wire({ first, masked, payload }: Frame): Buffer {
@@ -40,6 +41,7 @@ function run(frames: readonly Frame[], chunks: readonly number[]) {
       seen.push({ by: 'taker', bytes: Buffer.from(chunk.subarray(start, start + length)) });
       return true;
     },
+    LARGEST,
   );
   const stream = Buffer.concat(frames.map(wire));
   const memory = Buffer.alloc(Math.max(...chunks));
@@ -95,13 +97,33 @@ test('front reader: every byte is seen once and in order, by the taker whole fra
   expect(taken).toBeGreaterThan(10);
 });
 
+test.each([
+  ['a frame in several chunks is gathered and taken', 3000, [1000, 700], ['taker']],
+  ['one that is refused goes to ws whole', 3001, [1000, 700], ['ws']],
+  ['one larger than ws may read goes to ws as it comes', LARGEST + 1, [60_000], ['ws', 'ws']],
+  ['one whose header comes in pieces goes to ws as it comes', 3000, [3, 5000], ['ws', 'ws']],
+])('front reader: %s', (_name, bytes, chunks, by) => {
+  const payload = Buffer.alloc(bytes, 7);
+  const frames = [{ first: 0x82, masked: true, payload, wanted: bytes !== 3001 }];
+  expect(run(frames, chunks).seen.map((part) => part.by)).toEqual(by);
+});
+
+test('front reader: what stands around a gathered frame keeps its place', () => {
+  const ping = { first: 0x89, masked: true, payload: Buffer.alloc(20), wanted: false };
+  const audio = { first: 0x82, masked: true, payload: Buffer.alloc(500, 1), wanted: true };
+  const { seen } = run([ping, audio, ping, audio, audio, ping], [300]);
+  expect(seen.map(({ by, bytes }) => `${by} ${bytes.length}`)).toEqual([
+    ...['ws 26', 'taker 500', 'ws 26', 'taker 500', 'taker 500', 'ws 26'],
+  ]);
+});
+
 test('front reader: a socket that is not as known is left as it is', () => {
   const socket = Object.assign(new EventEmitter(), { readableLength: 0 }) as unknown as Socket;
-  expect(FrontReader.install(socket, () => true)).toBe(false);
+  expect(FrontReader.install(socket, () => true, LARGEST)).toBe(false);
   socket.on('data', () => undefined);
-  expect(FrontReader.install(socket, () => true)).toBe(false);
+  expect(FrontReader.install(socket, () => true, LARGEST)).toBe(false);
   socket.on('data', () => undefined);
-  expect(FrontReader.install(socket, () => true)).toBe(false);
+  expect(FrontReader.install(socket, () => true, LARGEST)).toBe(false);
   expect(socket.listenerCount('data')).toBe(2);
 });
 
@@ -133,8 +155,8 @@ describe('in front of ws', () => {
       const [offset, data] = args as [number, Uint8Array];
       expect(Buffer.from(data)).toEqual(audio(offset).data);
     }
-    // All but those that a chunk happened to end in.
-    expect(rig.supervisor.taken).toBeGreaterThan(25);
+    // All but those whose header a chunk happened to end in.
+    expect(rig.supervisor.taken).toBeGreaterThan(45);
     expect(rig.gateway.stats().framesIn).toBe(61);
   });
 
