@@ -74,6 +74,10 @@ local function submit(spec)
   return { 'queued', intoQueue(spec) }
 end
 
+for at = FIRST_ITEM, #ARGV, ITEM do
+  local pool = ARGV[at + 1]
+  jobsOfPool[pool] = (jobsOfPool[pool] or 0) + 1
+end
 local replies = {}
 for at = FIRST_ITEM, #ARGV, ITEM do
   replies[#replies + 1] = submit(readSpec(at))

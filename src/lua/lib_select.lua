@@ -1,7 +1,7 @@
 --[[
   lib_select — the node for a job.
 
-  Needs: lib_job, lib_node. Gives: choose, anotherExists.
+  Needs: lib_job, lib_node. Gives: jobsOfPool (for the caller to fill), choose, anotherExists.
   A job's own last node first (affinity), if it has room; else the best of a small sample; else one
   pass over the pool. A node the job has tried is only taken when no other could serve it.
 ]]
@@ -13,7 +13,12 @@ local CANDIDATES_SMALL = 4
 local CANDIDATES_LARGE = 2
 -- The pass stops at the first node with room; beyond this many a random part of the pool is seen.
 local EXACT_MAX = 512
-local fullPools = {}
+-- pool → how many jobs this call chooses nodes for; nothing: one. What they look at is drawn at once.
+local jobsOfPool = {}
+-- pool → what was drawn in this call, `at`: how much of it was looked at, `whole`: it is all of the pool.
+local draws = {}
+-- Pool and needs for which this call has found no room; later in the call there is no more.
+local noRoom = {}
 
 -- Latencies within a fifth of each other are equal: otherwise one node would win every tie.
 local function latencyClass(node)
@@ -36,15 +41,13 @@ local function compare(a, b)
   return latencyClass(b) - latencyClass(a)
 end
 
--- The best of the first `enough` untried nodes that have room; else the best tried one, and whether
--- an untried one could serve before long.
-local function scan(ids, job, enough)
+-- The best of the first `enough` untried nodes that have room, of `count` nodes behind `from`; else the
+-- best tried one, and whether an untried one could serve before long. Last, how many were looked at.
+local function scan(ids, from, count, job, enough)
   local best, fallback, another
   local equals, found = 1, 0
-  -- A small set comes whole and always in the same order.
-  local from = #ids > 0 and math.random(#ids) or 0
-  for i = 1, #ids do
-    local id = ids[(from + i) % #ids + 1]
+  for i = 1, count do
+    local id = ids[(from + i - 1) % #ids + 1]
     local node = loadNode(id)
     local word = verdict(node, job.needs)
     if job.tried[id] then
@@ -60,12 +63,28 @@ local function scan(ids, job, enough)
         if math.random(equals) == 1 then best = node end
       end
       found = found + 1
-      if found == enough then return best end
+      if found == enough then return best, nil, nil, i end
     elseif couldServe(word) then
       another = true
     end
   end
-  return best, fallback, another
+  return best, fallback, another, count
+end
+
+-- A small set comes whole and always in the same order: whoever looks at it begins anywhere.
+local function anywhere(ids)
+  return #ids > 0 and math.random(#ids) or 0
+end
+
+local function sample(pool)
+  local draw = draws[pool]
+  if not draw or (not draw.whole and draw.at + SAMPLE > #draw.ids) then
+    local count = SAMPLE + CANDIDATES_LARGE * ((jobsOfPool[pool] or 1) - 1)
+    local ids = redis.call('SRANDMEMBER', poolKey(pool), count)
+    draw = { ids = ids, at = 0, whole = #ids < count }
+    draws[pool] = draw
+  end
+  return draw
 end
 
 local function affinityNode(job)
@@ -76,25 +95,38 @@ local function affinityNode(job)
   return node
 end
 
+-- The best node of a sample, as `scan`; and whether the sample was the whole pool.
+local function fromSample(job)
+  local draw = sample(job.pool)
+  local ids = draw.ids
+  local count = draw.whole and #ids or SAMPLE
+  local from = draw.whole and anywhere(ids) or draw.at
+  local enough = #ids < SAMPLE and CANDIDATES_SMALL or CANDIDATES_LARGE
+  local best, fallback, another, looked = scan(ids, from, count, job, enough)
+  draw.at = draw.at + looked
+  return best, fallback, another, draw.whole
+end
+
 -- `thorough`: also look at the whole pool while others wait in its queue. A new job need not: if a
 -- node had room for any job, the first in the queue would have it.
 local function choose(job, thorough)
   local node = affinityNode(job)
   if node then return node end
-  local ids = redis.call('SRANDMEMBER', poolKey(job.pool), SAMPLE)
-  local enough = #ids < SAMPLE and CANDIDATES_SMALL or CANDIDATES_LARGE
-  local best, fallback, another = scan(ids, job, enough)
+  local new = job.n == 0
+  local kind = job.pool .. ' ' .. job.needs
+  if new and noRoom[kind] then return nil end
+  local best, fallback, another, whole = fromSample(job)
   if best then return best end
-  if #ids == SAMPLE then
-    if job.n == 0 then
-      if fullPools[job.pool] then return nil end
-      if not thorough and redis.call('EXISTS', queueKey(job.pool)) == 1 then return nil end
+  if not whole then
+    if new and not thorough and redis.call('EXISTS', queueKey(job.pool)) == 1 then
+      noRoom[kind] = true
+      return nil
     end
-    ids = redis.call('SRANDMEMBER', poolKey(job.pool), EXACT_MAX)
-    best, fallback, another = scan(ids, job, 1)
+    local ids = redis.call('SRANDMEMBER', poolKey(job.pool), EXACT_MAX)
+    best, fallback, another = scan(ids, anywhere(ids), #ids, job, 1)
     if best then return best end
-    if job.n == 0 then fullPools[job.pool] = true end
   end
+  if new then noRoom[kind] = true end
   if another then return nil end
   return fallback
 end
