@@ -54,6 +54,9 @@ local function known(spec, job)
   return existsReply(job)
 end
 
+-- pool → jobs that wait in it, once one of this call does.
+local queuedJobs = {}
+
 local function submit(spec)
   if redis.call('EXISTS', jobKey(spec.id)) == 1 then return known(spec, loadJob(spec.id)) end
   local hasAudio = spec.audio == '1'
@@ -66,11 +69,13 @@ local function submit(spec)
     createRecord(spec, 'assigned')
     return { 'assigned', unpack(assignment) }
   end
-  if redis.call('ZCARD', queueKey(spec.pool)) >= queueMax then
+  local queued = queuedJobs[spec.pool] or redis.call('ZCARD', queueKey(spec.pool))
+  if queued >= queueMax then
     if hasAudio then redis.call('DEL', audioKey(spec.id, spec.first, spec.last)) end
     return { 'saturated' }
   end
   createRecord(spec, 'queued')
+  queuedJobs[spec.pool] = queued + 1
   return { 'queued', intoQueue(spec) }
 end
 

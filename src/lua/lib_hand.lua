@@ -12,22 +12,40 @@ local function fits(job, node)
     and (not job.tried[node.id] or not anotherExists(job))
 end
 
+local function headOf(pool)
+  local known = heads[pool]
+  if not known then
+    known = redis.call('ZRANGE', queueKey(pool), 0, QUEUE_LOOK - 1, 'WITHSCORES')
+    known.at = 1
+    heads[pool] = known
+  end
+  return known
+end
+
 -- Looks at the head of one queue. Entries that can never be handed out are dropped on the way:
 -- what is overdue stays in `active`, where the rescuer finds it.
 local function firstFitting(pool, node, budget)
-  local dropped = true
-  while dropped do
-    dropped = false
-    for _, id in ipairs(redis.call('ZRANGE', queueKey(pool), 0, QUEUE_LOOK - 1)) do
+  local again = true
+  while again do
+    local head = headOf(pool)
+    local from = head.at
+    again = false
+    for i = from, #head, 2 do
+      local id = head[i]
       if budget.looks == 0 then return nil end
       budget.looks = budget.looks - 1
       local job = loadJob(id)
       if not job or job.state ~= 'queued' or job.deadline <= now then
         dequeue(pool, id)
-        dropped = true
+        again = true
       elseif fits(job, node) then
         return job
       end
+    end
+    -- Of a head that others took from, only the rest was looked at.
+    if from > 1 then
+      heads[pool] = nil
+      again = true
     end
   end
   return nil
@@ -37,7 +55,7 @@ end
 -- older than what stands behind that head.
 local function oldestFitting(node, budget)
   local oldest
-  for _, head in ipairs(waitingPools(node.id)) do
+  for _, head in ipairs(waitingPools(node)) do
     if oldest and tonumber(oldest.tag) <= head[2] then return oldest end
     local job = firstFitting(head[1], node, budget)
     if job and (not oldest or tonumber(job.tag) < tonumber(oldest.tag)) then oldest = job end

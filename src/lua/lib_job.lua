@@ -2,7 +2,7 @@
   lib_job — a job's record and its attempts.
 
   Needs: lib_keys. Gives: isLive, memberOf, attemptText, stateText, loadJob, liveAttempts, save,
-  loseAttempt, anyWaiting, someWait, dequeue.
+  loseAttempt, anyWaiting, someWait, heads, lowest, dequeue.
   The record has few fields, as each costs Redis its own pieces of memory. `state`: the state, how often
   it was handed over, and how many of those count. `spec`: what never changes (lib_record). An
   attempt is one field `a<n>`: state, node, instance, time of the hand-over, and whether the node
@@ -102,13 +102,30 @@ local function someWait()
   return anyWaiting
 end
 
+-- pool → the first of its queue as this call knows them, {id, tag, id, tag, …} from `at` on (lib_hand).
+local heads = {}
+-- pool → a tag of `waiting` that this call knows to be there, or a lower one.
+local lowest = {}
+
+-- The tag of the queue's first job, once `id` is out of it; nil: it is empty.
+local function nextTag(pool, id)
+  local known = heads[pool]
+  if known and known[known.at] == id then
+    known.at = known.at + 2
+    if known[known.at] then return known[known.at + 1] end
+  end
+  heads[pool] = nil
+  return redis.call('ZRANGE', queueKey(pool), 0, 0, 'WITHSCORES')[2]
+end
+
 -- Takes the job out of its pool's queue. `waiting` names the pools whose queue is not empty, by the
 -- tag of their first job.
 local function dequeue(pool, id)
   if redis.call('ZREM', queueKey(pool), id) == 0 then return end
-  local head = redis.call('ZRANGE', queueKey(pool), 0, 0, 'WITHSCORES')
-  if head[1] then
-    redis.call('ZADD', waitingKey, head[2], pool)
+  lowest[pool] = nil
+  local tag = nextTag(pool, id)
+  if tag then
+    redis.call('ZADD', waitingKey, tag, pool)
   else
     redis.call('ZREM', waitingKey, pool)
   end

@@ -8,6 +8,7 @@
 ]]
 local NODE_FIELDS = {
   'state', 'lease', 'slots', 'instance', 'backoff', 'probeAt', 'probe', 'health', 'latency', 'down',
+  'poolCount',
 }
 local nodesRead = {}
 
@@ -20,7 +21,7 @@ local function loadNode(id)
       node = {
         id = id, state = v[1], lease = tonumber(v[2]), slots = tonumber(v[3]), instance = v[4],
         backoff = tonumber(v[5]), probeAt = tonumber(v[6]), probe = v[7], health = v[8],
-        latency = tonumber(v[9]), down = v[10],
+        latency = tonumber(v[9]), down = v[10], pools = tonumber(v[11] or 0),
       }
     end
     nodesRead[id] = node

@@ -1,7 +1,7 @@
 --[[
   lib_queue — jobs that wait for a node, and those handed to one.
 
-  Needs: lib_job, anyWaiting, lib_node, acceptMs, requeueMs, degradedProbeMs. Gives: lookAgain, intoQueue,
+  Needs: lib_job, lib_node, acceptMs, requeueMs, degradedProbeMs. Gives: lookAgain, intoQueue,
   enqueue, takeSlot, assign.
 ]]
 -- So many at the head of a queue are looked at again after `requeueMs`, the next so many after
@@ -19,9 +19,14 @@ end
 
 -- The caller writes the record.
 local function intoQueue(job)
+  local tag, pool = tonumber(job.tag), job.pool
   anyWaiting = true
-  redis.call('ZADD', queueKey(job.pool), job.tag, job.id)
-  redis.call('ZADD', waitingKey, 'LT', job.tag, job.pool)
+  heads[pool] = nil
+  redis.call('ZADD', queueKey(pool), tag, job.id)
+  if not lowest[pool] or tag < lowest[pool] then
+    redis.call('ZADD', waitingKey, 'LT', tag, pool)
+    lowest[pool] = tag
+  end
   return lookAgain(job)
 end
 

@@ -9,20 +9,20 @@ local FEW_POOLS = 16
 local WAITING_LOOK = 64
 
 -- The node's pools in which jobs wait, as {pool, tag of its first job}, oldest first.
-local function waitingPools(id)
+local function waitingPools(node)
   local found = {}
   if not someWait() then return found end
-  if tonumber(redis.call('HGET', nodeKey(id), 'poolCount') or 0) > FEW_POOLS then
-    local heads = redis.call('ZRANGE', waitingKey, 0, WAITING_LOOK - 1, 'WITHSCORES')
-    for i = 1, #heads, 2 do
-      if redis.call('SISMEMBER', poolKey(heads[i]), id) == 1 then
-        found[#found + 1] = { heads[i], tonumber(heads[i + 1]) }
+  if node.pools > FEW_POOLS then
+    local oldest = redis.call('ZRANGE', waitingKey, 0, WAITING_LOOK - 1, 'WITHSCORES')
+    for i = 1, #oldest, 2 do
+      if redis.call('SISMEMBER', poolKey(oldest[i]), node.id) == 1 then
+        found[#found + 1] = { oldest[i], tonumber(oldest[i + 1]) }
       end
     end
     return found
   end
   local pools = {}
-  for pool in string.gmatch(redis.call('HGET', infoKey(id), 'pools') or '', '%S+') do
+  for pool in string.gmatch(redis.call('HGET', infoKey(node.id), 'pools') or '', '%S+') do
     pools[#pools + 1] = pool
   end
   if #pools == 0 then return found end

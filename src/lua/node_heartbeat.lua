@@ -132,5 +132,5 @@ if old.state == 'offline' then
   redis.call('PERSIST', infoKey(nodeId))
   redis.call('ZREM', offlineKey, nodeId)
 end
-local claim = verdict(loadNode(nodeId), '') == 'eligible' and #waitingPools(nodeId) > 0
+local claim = verdict(loadNode(nodeId), '') == 'eligible' and #waitingPools(loadNode(nodeId)) > 0
 return { 'ok', state, state ~= old.told and 1 or 0, claim and 1 or 0, cancel, lost, unknown }
