@@ -80,11 +80,12 @@ export class ClientConnection extends Connection {
     return offer;
   }
 
-  /** A masked msgpack frame taken off the socket in front of ws; false: ws shall read it. */
-  takeMasked(chunk: Buffer, start: number, length: number, mask: number): boolean {
-    if (!this.announced || !this.mayTake || length > this.host.config.frameBytesMax) return false;
-    const audio = readMaskedAudio(chunk, start, length, mask);
-    if (audio === null) return false;
+  /** Audio goes from the socket's memory straight to where it is needed. */
+  override takeMasked(chunk: Buffer, start: number, length: number, mask: number): boolean {
+    const audio =
+      this.#json || !this.announced ? null : readMaskedAudio(chunk, start, length, mask);
+    if (audio === null) return super.takeMasked(chunk, start, length, mask);
+    if (!this.mayTake(length)) return false;
     const { offset, dataStart, dataEnd } = audio;
     const data = chunk.subarray(start + dataStart, start + dataEnd);
     if (this.#audio(offset, data, rotated(mask, dataStart)) === 'full') return false;

@@ -14,15 +14,18 @@ import type { Clock, TimerHandle } from '../platform/clock.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { DecodeFailure } from '../protocol/codec.ts';
 import type { ConnId } from '../protocol/supervisor-pool.ts';
+import { codeForClose } from './close-codes.ts';
 import type { GatewayEvents, Offer } from './gateway.ts';
 import { Outbox } from './outbox.ts';
 import type { Patient } from './patient.ts';
+import { READ_BYTES } from './static-read.ts';
 import type { Counters } from './stats.ts';
+import { unmasked } from './unmasked.ts';
 
 /** The protocol grants three mistakes. */
 const BAD_MESSAGES_MAX = 3;
-/** After `pause()` the chunk under way still comes, and of a stream what it had read ahead: 64 KiB each, and one over. */
-export const HELD_SLACK_BYTES = 3 * 65_536;
+/** After `pause()` the chunk under way still comes, and of a stream what it had read ahead. */
+export const HELD_SLACK_BYTES = READ_BYTES + 65_536;
 /** An answer that the registry owes to a first message; longer means that nobody will give it. */
 const ANSWER_MS = 15_000;
 /** A peer that was told to close and has nothing left to read gets this long to do so. */
@@ -70,18 +73,6 @@ export class GatewaySocket extends WebSocket {
     if (this.readyState === WebSocket.OPEN) this.beforeClose?.(code);
     super.close(code, data);
   }
-}
-
-/** The error that explains a close which came without one. */
-function codeForClose(close: number): ErrorCode {
-  if (close === 1001 || close === 1012) return 'draining';
-  if (close === 1013) return 'registry_unavailable';
-  if (close === 4400) return 'bad_message';
-  if (close === 4401) return 'unauthorized';
-  if (close === 4403) return 'forbidden';
-  if (close === 4408) return 'idle_timeout';
-  if (close === 4409) return 'fenced';
-  return close === 4429 ? 'slow_reader' : 'internal';
 }
 
 const FAREWELLS = new Set(['goaway', 'stopped', 'fenced', 'drain']); // a close is no surprise
@@ -169,8 +160,15 @@ export abstract class Connection {
   }
 
   /** A frame may be taken that ws has not seen: nothing is held before it. */
-  protected get mayTake(): boolean {
-    return this.#held.length === 0 && !this.#isOver();
+  protected mayTake(length: number): boolean {
+    return this.#held.length === 0 && !this.#isOver() && length <= this.host.config.frameBytesMax;
+  }
+
+  /** A masked binary frame taken off the socket in front of ws (front-reader.ts); false: ws shall read it. */
+  takeMasked(chunk: Buffer, start: number, length: number, mask: number): boolean {
+    if (!this.mayTake(length)) return false;
+    this.#received(unmasked(chunk, start, length, mask), true);
+    return true;
   }
 
   /** Such a frame was taken. */

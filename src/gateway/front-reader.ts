@@ -1,5 +1,5 @@
 /**
- * Stands between a client's socket and ws, and takes the audio frames out: ws reads a frame's bytes
+ * Stands between a peer's socket and ws, and takes the messages out: ws reads a frame's bytes
  * one by one to unmask them, which costs more than all else that is done with audio. A frame is taken
  * when it is a final, masked, binary one without extensions, its header lies in one chunk, and its taker
  * wants it; one that comes in several chunks is gathered first. Every other byte goes to ws untouched
@@ -16,8 +16,6 @@ import { readStatically } from './static-read.ts';
 const FINAL_BINARY = 0x82;
 /** Two bytes, eight of an extended length, four of the mask. */
 const HEADER_MAX = 14;
-/** No audio message is shorter; control messages are left to ws. */
-const PAYLOAD_MIN = 64;
 /** Eight seconds of 16 kHz PCM in one message. ws gathers as it comes; here memory is asked for at the first byte. */
 const GATHERED_MAX = 256 * 1024;
 
@@ -82,7 +80,7 @@ export class FrontReader {
       }
       const payload = payloadBytes(chunk, at);
       const end = at + header + payload;
-      const mine = payload >= PAYLOAD_MIN && !this.#fragmented && isFinalMaskedBinary(chunk, at);
+      const mine = payload > 0 && !this.#fragmented && isFinalMaskedBinary(chunk, at);
       if (mine && end <= length) {
         // What came before it is read before it.
         if (at > given) this.#pass(chunk, given, at);

@@ -9,7 +9,8 @@
 import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net';
 
 /** Four times what Node reads at once: a message of several seconds comes whole more often. */
-const MEMORY = Buffer.allocUnsafeSlow(256 * 1024);
+export const READ_BYTES = 256 * 1024;
+const MEMORY = Buffer.allocUnsafeSlow(READ_BYTES);
 
 /** What has come, valid during the call only. */
 type Reader = (chunk: Buffer) => void;

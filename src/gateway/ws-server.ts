@@ -180,14 +180,14 @@ class WsServer implements GatewayServer {
     if (kind === 'client') {
       const client = new ClientConnection(this.#host, id, ws, request, json);
       this.#clients.set(id, client);
-      const take: TakeFrame = (chunk, start, n, mask) => client.takeMasked(chunk, start, n, mask);
-      if (!json) FrontReader.install(request.socket, take, this.#host.config.frameBytesMax);
       conn = client;
     } else {
       const node = new NodeConnection(this.#host, id, ws, request);
       this.#nodes.set(id, node);
       conn = node;
     }
+    const take: TakeFrame = (chunk, start, n, mask) => conn.takeMasked(chunk, start, n, mask);
+    FrontReader.install(request.socket, take, this.#host.config.frameBytesMax);
     this.#handshakes.add(conn);
     this.#bucketOf(conn).add(conn);
   }

@@ -2,9 +2,13 @@ import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import * as ws from 'ws';
 import { FrontReader } from '../../src/gateway/front-reader.ts';
 import { pack } from '../../src/protocol/pack.ts';
 import { startGateway, within, type Rig } from '../helpers/ws-client.ts';
+
+/** What ws reads frames with; its types do not tell of it. */
+const { Receiver } = ws as unknown as { Receiver: { prototype: { _write: () => void } } };
 
 interface Frame {
   readonly first: number;
@@ -158,6 +162,37 @@ describe('in front of ws', () => {
     // All but those whose header a chunk happened to end in.
     expect(rig.supervisor.taken).toBeGreaterThan(45);
     expect(rig.gateway.stats().framesIn).toBe(61);
+  });
+
+  test('what a node says and raw audio are read in front of ws, in pieces too', async () => {
+    const read = vi.spyOn(Receiver.prototype, '_write');
+    const byWs = () =>
+      read.mock.contexts.filter((it) => (it as { _isServer: boolean })._isServer).length;
+    rig = await startGateway({ frameBytesMax: 1_048_576 });
+    const { peer: node } = await rig.node();
+    const output = { audio: Buffer.from(Array.from({ length: 500_001 }, (_, i) => i % 251)) };
+    const result = { type: 'result', job_id: 'j', attempt: 1, status: 'ok' };
+    node.send({ ...result, output: { audio: output.audio.subarray(0, 200_001) } });
+    await rig.supervisor.next('nodeAttempt');
+    expect(byWs()).toBe(0);
+    expect(rig.supervisor.of('nodeAttempt')[0]?.args[1]).toEqual({
+      audio: output.audio.subarray(0, 200_001),
+    });
+    const { peer } = await rig.client({}, ['dragoman.json.v1']);
+    const text = byWs();
+    for (const n of [1, 2, 3, 64, 3200, 100_003]) peer.ws.send(output.audio.subarray(7, 7 + n));
+    await vi.waitFor(() => expect(rig.supervisor.of('clientAudio')).toHaveLength(6));
+    expect(byWs()).toBe(text);
+    for (const { args } of rig.supervisor.of('clientAudio')) {
+      const data = Buffer.from(args[1] as Uint8Array);
+      expect(data.equals(output.audio.subarray(7, 7 + data.length))).toBe(true);
+    }
+    // Larger than is gathered: ws reads it, and it is the same message.
+    node.send({ ...result, output });
+    await vi.waitFor(() => expect(rig.supervisor.of('nodeAttempt')).toHaveLength(2));
+    expect(rig.supervisor.of('nodeAttempt')[1]?.args[1]).toEqual(output);
+    expect(byWs()).toBeGreaterThan(text);
+    read.mockRestore();
   });
 
   test('a frame ws refuses ends the connection as ever, behind audio that was taken', async () => {
