@@ -125,7 +125,7 @@ export class SimInstance {
         this.#watch(m);
         this.supervisor.receive(thread, m);
       },
-      room: (conns) => this.supervisor.room(conns),
+      room: (conn) => this.supervisor.room(conn),
     });
     return thread;
   }

@@ -97,8 +97,8 @@ export class Instance {
       receive: (_index, m) => {
         this.#supervisor.receive(thread, m);
       },
-      room: (conns) => {
-        this.#supervisor.room(conns);
+      room: (conn) => {
+        this.#supervisor.room(conn);
       },
     });
     return thread;

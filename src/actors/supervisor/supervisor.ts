@@ -198,9 +198,9 @@ export class Supervisor implements GatewayEvents {
 
   // --- from actor threads --------------------------------------------------------------------
 
-  /** Sockets that were told `full` may go on, unless their session is held. */
-  room(conns: ReadonlySet<ConnId>): void {
-    this.#gateway?.resumeReading([...conns].filter((c) => this.#clients.get(c)?.held !== true));
+  /** A socket that was told `full` may go on, unless its session is held. */
+  room(conn: ConnId): void {
+    if (this.#clients.get(conn)?.held !== true) this.#gateway?.resumeReading([conn]);
   }
 
   receive(thread: ThreadHandle, m: PoolToSupervisor): void {

@@ -36,8 +36,8 @@ export interface ThreadOptions {
   readonly log: Logger;
   readonly later: (fn: () => void) => void;
   readonly receive: (thread: number, message: PoolToSupervisor) => void;
-  /** Connections that were told `full` may offer again. */
-  readonly room: (conns: ReadonlySet<ConnId>) => void;
+  /** A connection that was told `full` may offer again. */
+  readonly room: (conn: ConnId) => void;
 }
 
 export class ThreadHandle {
@@ -214,11 +214,19 @@ export class ThreadHandle {
     this.roomAgain();
   }
 
-  /** Connections that were refused offer again. After a restart: once the new life has its nodes and sessions. */
+  /**
+   * Connections that were refused offer again, the longest waiting first, until one is refused once more: where
+   * thousands wait, asking all of them for each slab that comes back would leave no time to fill it. After a
+   * restart: once the new life has its nodes and sessions.
+   */
   roomAgain(): void {
-    if (this.#waiting.size === 0) return;
-    const waiting = new Set(this.#waiting);
-    this.#waiting.clear();
-    this.#options.room(waiting);
+    let left = this.#waiting.size;
+    for (const conn of this.#waiting) {
+      if (left === 0) return;
+      left -= 1;
+      this.#waiting.delete(conn);
+      this.#options.room(conn);
+      if (this.#waiting.has(conn)) return;
+    }
   }
 }

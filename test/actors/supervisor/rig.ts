@@ -36,8 +36,8 @@ export class SupervisorRig {
       receive: (_thread, m) => {
         this.supervisor.receive(this.thread, m);
       },
-      room: (conns) => {
-        this.supervisor.room(conns);
+      room: (conn) => {
+        this.supervisor.room(conn);
       },
     });
     this.supervisor = new Supervisor({
