@@ -43,7 +43,7 @@ const FLAGS = {
     kind: 'count',
     default: 25,
     max: 600,
-    doc: 'Seconds of load on both sides before the first repetition.',
+    doc: 'Seconds of load on each side before the first repetition.',
   },
   ...COMMON_FLAGS,
 } as const;
@@ -98,7 +98,8 @@ async function run(o: Options): Promise<Outcome> {
     }
     if (o['run-in'] > 0) {
       progress(`running in for ${o['run-in']} s …`);
-      await Promise.all(sides.map((side) => side.measure(o['run-in'], 1)));
+      // One by one, as they are measured: both at once may be more than the machine can do.
+      for (const side of sides) await side.measure(o['run-in'], 1);
     }
     const repetitions: Record<string, Measured>[] = [];
     for (let i = 0; i < o.repeat; i++) {
