@@ -26,6 +26,7 @@ import {
   type GatewaySocket,
   type Outgoing,
 } from './connection.ts';
+import type { Taken } from './front-reader.ts';
 import type { Haste, Offer } from './gateway.ts';
 
 /** Tenants come later; records already carry one. */
@@ -81,16 +82,16 @@ export class ClientConnection extends Connection {
   }
 
   /** Audio goes from the socket's memory straight to where it is needed. */
-  override takeMasked(chunk: Buffer, start: number, length: number, mask: number): boolean {
+  override takeMasked(chunk: Buffer, start: number, length: number, mask: number): Taken {
     const audio =
       this.#json || !this.announced ? null : readMaskedAudio(chunk, start, length, mask);
     if (audio === null) return super.takeMasked(chunk, start, length, mask);
-    if (!this.mayTake(length)) return false;
+    const may = this.mayTake(length);
+    if (may !== 'taken') return may;
     const { offset, dataStart, dataEnd } = audio;
     const data = chunk.subarray(start + dataStart, start + dataEnd);
-    if (this.#audio(offset, data, rotated(mask, dataStart)) === 'full') return false;
-    this.took(length);
-    return true;
+    if (this.#audio(offset, data, rotated(mask, dataStart)) === 'full') return this.pause();
+    return this.took(length);
   }
 
   #audio(offset: number, data: Uint8Array, mask?: number): Offer {

@@ -15,7 +15,9 @@ import type { Logger } from '../platform/logger.ts';
 import type { DecodeFailure } from '../protocol/codec.ts';
 import type { ConnId } from '../protocol/supervisor-pool.ts';
 import { codeForClose } from './close-codes.ts';
+import type { FrontReader, Taken } from './front-reader.ts';
 import type { GatewayEvents, Offer } from './gateway.ts';
+import { HeldFrames } from './held-frames.ts';
 import { Outbox } from './outbox.ts';
 import type { Patient } from './patient.ts';
 import { READ_BYTES } from './static-read.ts';
@@ -24,8 +26,8 @@ import { unmasked } from './unmasked.ts';
 
 /** The protocol grants three mistakes. */
 const BAD_MESSAGES_MAX = 3;
-/** After `pause()` the chunk under way still comes, and of a stream what it had read ahead. */
-export const HELD_SLACK_BYTES = READ_BYTES + 65_536;
+/** After `pause()` the chunk under way still comes, and of a stream what it had read ahead; and one over. */
+export const HELD_SLACK_BYTES = 3 * READ_BYTES;
 /** An answer that the registry owes to a first message; longer means that nobody will give it. */
 const ANSWER_MS = 15_000;
 /** A peer that was told to close and has nothing left to read gets this long to do so. */
@@ -60,11 +62,6 @@ export interface ConnectionHost {
 
 type Phase = 'greeting' | 'answering' | 'open' | 'closing' | 'gone';
 
-interface Held {
-  readonly bytes: Buffer;
-  readonly isBinary: boolean;
-}
-
 /** Lets us speak before ws closes on its own account (a frame too large, a broken frame). */
 export class GatewaySocket extends WebSocket {
   beforeClose: ((code: number | undefined) => void) | undefined;
@@ -75,6 +72,7 @@ export class GatewaySocket extends WebSocket {
   }
 }
 
+const ANSWERS = new Set(['ready', 'resumed', 'registered']); // to the first message
 const FAREWELLS = new Set(['goaway', 'stopped', 'fenced', 'drain']); // a close is no surprise
 
 export interface Outgoing {
@@ -90,8 +88,11 @@ export abstract class Connection {
   /** The supervisor knows of it and must be told when it is gone. */
   protected announced = false;
   readonly #ws: GatewaySocket;
-  readonly #held: Held[] = [];
-  #heldBytes = 0;
+  readonly #held = new HeldFrames();
+  /** Who stands between the socket and ws; null: nobody. */
+  reader: FrontReader | null = null;
+  /** The socket, because somebody had no room. */
+  #paused = false;
   /** An offer may lead to another call of `offerHeld`; frames must not be offered twice. */
   #offering = false;
   #badMessages = 0;
@@ -125,7 +126,7 @@ export abstract class Connection {
   }
 
   get heldBytes(): number {
-    return this.#heldBytes;
+    return this.#held.bytes + (this.reader?.keptBytes ?? 0);
   }
 
   /** Deals with one frame, or leaves it untouched (`full`). */
@@ -145,69 +146,75 @@ export abstract class Connection {
     const bytes = data as Buffer;
     counters.framesIn++;
     counters.bytesIn += bytes.length;
-    if (this.#held.length === 0 && this.handle(bytes, isBinary) === 'taken') return;
-    this.#held.push({ bytes, isBinary });
-    this.#heldBytes += bytes.length;
-    if (this.#held.length === 1) {
-      counters.pauses++;
-      this.#ws.pause();
-    }
-    if (this.#heldBytes > config.frameBytesMax + HELD_SLACK_BYTES) {
+    if (this.#held.empty && this.handle(bytes, isBinary) === 'taken') return;
+    this.#held.hold(bytes, isBinary);
+    this.pause();
+    if (this.#held.bytes > config.frameBytesMax + HELD_SLACK_BYTES) {
       // Would be a change in how ws pauses: memory comes before this one connection.
-      this.host.log.error('gateway.held_overflow', { conn: this.id, bytes: this.#heldBytes });
+      this.host.log.error('gateway.held_overflow', { conn: this.id, bytes: this.#held.bytes });
       this.fail('internal', 'more arrived than can be held back');
     }
   }
 
-  /** A frame may be taken that ws has not seen: nothing is held before it. */
-  protected mayTake(length: number): boolean {
-    return this.#held.length === 0 && !this.#isOver() && length <= this.host.config.frameBytesMax;
+  /** Whether a frame that ws has not seen may be dealt with. */
+  protected mayTake(length: number): Taken {
+    if (this.#isOver() || length > this.host.config.frameBytesMax) return 'ws';
+    return this.#held.empty ? 'taken' : 'full';
   }
 
-  /** A masked binary frame taken off the socket in front of ws (front-reader.ts); false: ws shall read it. */
-  takeMasked(chunk: Buffer, start: number, length: number, mask: number): boolean {
-    if (!this.mayTake(length)) return false;
-    this.#received(unmasked(chunk, start, length, mask), true);
-    return true;
+  /** A masked binary frame taken off the socket in front of ws (front-reader.ts). */
+  takeMasked(chunk: Buffer, start: number, length: number, mask: number): Taken {
+    const may = this.mayTake(length);
+    if (may !== 'taken') return may;
+    if (this.handle(unmasked(chunk, start, length, mask), true) === 'full') return this.pause();
+    return this.took(length);
   }
 
   /** Such a frame was taken. */
-  protected took(bytes: number): void {
+  protected took(bytes: number): Taken {
     this.#active = true;
     this.host.counters.framesIn++;
     this.host.counters.bytesIn += bytes;
+    return 'taken';
+  }
+
+  /** There was no room: nothing more is read until there is. */
+  protected pause(): Taken {
+    if (!this.#paused) {
+      this.#paused = true;
+      this.host.counters.pauses++;
+      this.#ws.pause();
+    }
+    return 'full';
   }
 
   /** Offers what is held, in order; reads on when all was taken. */
   offerHeld(): void {
-    if (this.#held.length === 0 || this.#offering) return;
-    if (this.#drainHeld()) this.#ws.resume();
+    if (this.#paused && !this.#offering && this.#drainHeld()) this.#resume();
   }
 
   /** True when nothing is held any more. */
   #drainHeld(): boolean {
     this.#offering = true;
-    let taken = 0;
-    let bytes = 0;
-    for (const frame of this.#held) {
-      if (this.handle(frame.bytes, frame.isBinary) === 'full') break;
-      taken++;
-      bytes += frame.bytes.length;
-      // The offer ended the connection; the list is empty then.
-      if (this.#isOver()) break;
-    }
+    const none = this.#held.offer(
+      (bytes, isBinary) => this.handle(bytes, isBinary),
+      () => this.#isOver(),
+    );
+    const all = none && (this.reader?.again() ?? true);
     this.#offering = false;
-    if (this.#held.length > 0) {
-      this.#held.splice(0, taken);
-      this.#heldBytes -= bytes;
-    }
-    return this.#held.length === 0 && !this.#isOver();
+    return all && !this.#isOver();
   }
 
+  #resume(): void {
+    this.#paused = false;
+    this.#ws.resume();
+  }
+
+  /** What the reader keeps goes to ws: the peer's goodbye may be in it. */
   #dropHeld(): void {
-    if (this.#held.length > 0) this.#ws.resume();
-    this.#held.length = 0;
-    this.#heldBytes = 0;
+    this.#held.clear();
+    this.reader?.again();
+    if (this.#paused) this.#resume();
   }
 
   // --- mistakes of the peer ------------------------------------------------------------------
@@ -316,8 +323,7 @@ export abstract class Connection {
     // The peer's last words before it left: its results count, if there is room for them now.
     if (this.phase !== 'closing') this.#drainHeld();
     this.phase = 'gone';
-    this.#held.length = 0;
-    this.#heldBytes = 0;
+    this.#held.clear();
     this.host.clock.clear(this.#deadline);
     this.host.handshakeOver(this);
     this.host.gone(this);
@@ -335,7 +341,7 @@ export abstract class Connection {
       return;
     }
     // What a paused socket received cannot be known: its silence proves nothing.
-    if (this.#active || this.#held.length > 0) this.#lastSeenMs = nowMs;
+    if (this.#active || this.#paused) this.#lastSeenMs = nowMs;
     this.#active = false;
     if (stalledMs >= config.sendStallMs) {
       this.slowReader(`nothing of what waits was read for ${Math.round(stalledMs)} ms`);
@@ -361,7 +367,7 @@ export abstract class Connection {
     if (this.#isOver()) return false;
     if (FAREWELLS.has(message.type)) this.#explained = true;
     if (!this.sendPayload(this.encode(message))) return false;
-    if (this.phase === 'answering' && isAnswer(message.type)) this.#answered();
+    if (this.phase === 'answering' && ANSWERS.has(message.type)) this.#answered();
     return true;
   }
 
@@ -390,8 +396,4 @@ export abstract class Connection {
     this.outbox.sendLast(this.encode({ type: 'error', ...errorBody('slow_reader', why) }));
     this.terminate();
   }
-}
-
-function isAnswer(type: string): boolean {
-  return type === 'ready' || type === 'resumed' || type === 'registered';
 }

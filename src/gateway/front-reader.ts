@@ -4,10 +4,12 @@
  * when it is a final, masked, binary one without extensions, its header lies in one chunk, and its taker
  * wants it; one that comes in several chunks is gathered first. Every other byte goes to ws untouched
  * and in order, so ws alone judges what is unusual or wrong; it never sees half a frame of ours, nor we
- * one of its.
+ * one of its. When there is no room for a frame, it is kept as it came with what is behind it, until
+ * `again`: in overload waiting must cost next to nothing, or there is no way out of it.
  *
- * Thread: supervisor. Owns: where in the stream of frames the socket is.
- * Bounds: one payload of at most `GATHERED_MAX` bytes, and 14 bytes of a header, that are not whole yet.
+ * Thread: supervisor. Owns: where in the stream of frames the socket is, and what it keeps.
+ * Bounds: one payload of at most `GATHERED_MAX` bytes and 14 bytes of a header that are not whole yet; one chunk
+ * that is kept, as its taker has the socket paused.
  */
 import type { Socket } from 'node:net';
 import { readStatically } from './static-read.ts';
@@ -19,11 +21,14 @@ const HEADER_MAX = 14;
 /** Eight seconds of 16 kHz PCM in one message. ws gathers as it comes; here memory is asked for at the first byte. */
 const GATHERED_MAX = 256 * 1024;
 
+/** `ws`: not taken, ws shall have it. `full`: nothing more of this socket until `again`. */
+export type Taken = 'taken' | 'ws' | 'full';
+
 /**
  * A frame's payload: `length` bytes from `start`, still masked; `mask` is the key as a little-endian
- * word, its lowest byte for the first byte. False: not taken, ws shall have it.
+ * word, its lowest byte for the first byte.
  */
-export type TakeFrame = (chunk: Buffer, start: number, length: number, mask: number) => boolean;
+export type TakeFrame = (chunk: Buffer, start: number, length: number, mask: number) => Taken;
 
 export class FrontReader {
   readonly #take: TakeFrame;
@@ -39,6 +44,8 @@ export class FrontReader {
   /** A frame that may be ours, of which the first `#have` bytes have come; nobody else has them. */
   #frame: Buffer | null = null;
   #have = 0;
+  /** What stands behind a frame for which there was no room, and that frame if it was not gathered. */
+  #kept: Buffer | null = null;
 
   /** `largest`: ws refuses a longer payload, and shall do so at once. */
   constructor(toWs: (chunk: Buffer) => void, take: TakeFrame, largest: number) {
@@ -48,24 +55,58 @@ export class FrontReader {
   }
 
   /**
-   * Puts a reader before ws, which has just been given the socket. False: ws reads by itself, because its peer
+   * Puts a reader before ws, which has just been given the socket. null: ws reads by itself, because its peer
    * has spoken before it was answered, or because this Node has no static reads.
    */
-  static install(socket: Socket, take: TakeFrame, largest: number): boolean {
-    if (socket.listenerCount('data') !== 1 || socket.readableLength > 0) return false;
+  static install(socket: Socket, take: TakeFrame, largest: number): FrontReader | null {
+    if (socket.listenerCount('data') !== 1 || socket.readableLength > 0) return null;
     // As an event, because ws stops to listen when it will read no more.
     const reader = new FrontReader((chunk) => socket.emit('data', chunk), take, largest);
-    return readStatically(socket, (chunk) => {
+    const installed = readStatically(socket, (chunk) => {
       reader.read(chunk);
     });
+    return installed ? reader : null;
+  }
+
+  /** Bytes that wait for room. */
+  get keptBytes(): number {
+    return (this.#isWhole ? this.#have : 0) + (this.#kept?.length ?? 0);
+  }
+
+  get #isWhole(): boolean {
+    return this.#frame !== null && this.#have === this.#frame.length;
   }
 
   read(chunk: Buffer): void {
+    if (this.keptBytes === 0) this.#read(chunk, false);
+    // Its taker has the socket paused, so hardly anything comes.
+    else this.#kept = Buffer.concat([this.#kept ?? Buffer.alloc(0), chunk]);
+  }
+
+  /** Offers what was kept; false: there is no room for some of it yet. */
+  again(): boolean {
+    const frame = this.#frame;
+    if (frame !== null && this.#isWhole && !this.#offer(frame)) return false;
+    const kept = this.#kept;
+    this.#kept = null;
+    if (kept !== null) this.#read(kept, true);
+    return this.keptBytes === 0;
+  }
+
+  /** `ours`: the chunk's memory is not read into again. */
+  #read(chunk: Buffer, ours: boolean): void {
     const { length } = chunk;
     /** Bytes before it have found their reader. */
     let given = 0;
-    let at =
-      this.#frame === null ? this.#afterHead(chunk) : (given = this.#more(this.#frame, chunk, 0));
+    let at: number;
+    if (this.#frame === null) at = this.#afterHead(chunk);
+    else {
+      given = at = this.#more(this.#frame, chunk, 0);
+      if (this.#isWhole) {
+        this.#keep(chunk, at, ours);
+        return;
+      }
+    }
     while (at < length) {
       if (this.#owed > 0) {
         const n = Math.min(this.#owed, length - at);
@@ -81,19 +122,24 @@ export class FrontReader {
       const payload = payloadBytes(chunk, at);
       const end = at + header + payload;
       const mine = payload > 0 && !this.#fragmented && isFinalMaskedBinary(chunk, at);
-      if (mine && end <= length) {
+      if (mine && (end <= length || payload <= this.#gatheredMax)) {
         // What came before it is read before it.
         if (at > given) this.#pass(chunk, given, at);
         given = at;
-        if (this.#take(chunk, at + header, payload, maskAt(chunk, at + header - 4))) {
+        if (end > length) {
+          this.#frame = Buffer.allocUnsafe(header + payload);
+          this.#more(this.#frame, chunk, at);
+          return;
+        }
+        const taken = this.#take(chunk, at + header, payload, maskAt(chunk, at + header - 4));
+        if (taken === 'full') {
+          this.#keep(chunk, at, ours);
+          return;
+        }
+        if (taken === 'taken') {
           given = at = end;
           continue;
         }
-      } else if (mine && payload <= this.#gatheredMax) {
-        if (at > given) this.#pass(chunk, given, at);
-        this.#frame = Buffer.allocUnsafe(header + payload);
-        this.#more(this.#frame, chunk, at);
-        return;
       }
       this.#owed = header + payload;
       this.#seen(chunk[at]!);
@@ -101,19 +147,30 @@ export class FrontReader {
     if (given < length) this.#pass(chunk, given, length);
   }
 
-  /** Adds to the frame what has come of it from `at` on; returns how far that goes. */
+  #keep(chunk: Buffer, from: number, ours: boolean): void {
+    if (from === chunk.length) return;
+    const rest = chunk.subarray(from);
+    this.#kept = ours ? rest : Buffer.from(rest);
+  }
+
+  /** Adds to the frame what has come of it from `at` on, and offers it when it is whole; returns how far that goes. */
   #more(frame: Buffer, chunk: Buffer, at: number): number {
     const n = Math.min(frame.length - this.#have, chunk.length - at);
     chunk.copy(frame, this.#have, at, at + n);
     this.#have += n;
-    if (this.#have === frame.length) {
-      this.#frame = null;
-      this.#have = 0;
-      const header = headerBytes(frame, 0);
-      const mask = maskAt(frame, header - 4);
-      if (!this.#take(frame, header, frame.length - header, mask)) this.#toWs(frame);
-    }
+    if (this.#isWhole) this.#offer(frame);
     return at + n;
+  }
+
+  /** A gathered frame; false: there is no room for it. */
+  #offer(frame: Buffer): boolean {
+    const header = headerBytes(frame, 0);
+    const taken = this.#take(frame, header, frame.length - header, maskAt(frame, header - 4));
+    if (taken === 'full') return false;
+    this.#frame = null;
+    this.#have = 0;
+    if (taken === 'ws') this.#toWs(frame);
+    return true;
   }
 
   /** A copy, because ws keeps what it is given, and the chunk's memory will be read into again. */

@@ -8,8 +8,8 @@
  */
 import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net';
 
-/** Four times what Node reads at once: a message of several seconds comes whole more often. */
-export const READ_BYTES = 256 * 1024;
+/** As much as Node reads at once. More would let a peer with a backlog keep the others waiting: 64 KiB are 20 frames. */
+export const READ_BYTES = 64 * 1024;
 const MEMORY = Buffer.allocUnsafeSlow(READ_BYTES);
 
 /** What has come, valid during the call only. */

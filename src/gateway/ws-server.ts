@@ -187,7 +187,7 @@ class WsServer implements GatewayServer {
       conn = node;
     }
     const take: TakeFrame = (chunk, start, n, mask) => conn.takeMasked(chunk, start, n, mask);
-    FrontReader.install(request.socket, take, this.#host.config.frameBytesMax);
+    conn.reader = FrontReader.install(request.socket, take, this.#host.config.frameBytesMax);
     this.#handshakes.add(conn);
     this.#bucketOf(conn).add(conn);
   }

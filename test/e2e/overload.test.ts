@@ -35,7 +35,7 @@ const STATED = {
   // One session with all it may have under way, the open one, and what slabs carried when it was held; buffers grow by
   // a quarter and carry an envelope. The others speak little.
   audioBytes: 1.5 * ((INFLIGHT_MAX + 1) * UTTERANCE_BYTES + SLABS * 256 * KIB) + 1024 * KIB,
-  heldBytes: 4 * (FRAME_MAX + 320 * KIB),
+  heldBytes: 4 * (FRAME_MAX + 192 * KIB),
   // One peer that does not read, and what is for the others at this moment.
   outboxBytes: OUTBOX_MAX + FRAME_MAX + INFLIGHT_MAX * FRAME_MAX,
 };
