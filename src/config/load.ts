@@ -26,6 +26,9 @@ export interface CrossRule {
   holds(config: Config): boolean;
 }
 
+/** Of a slab's 256 KiB, beside its index and what is lost where a message is split (audio/slab.ts). */
+const SLAB_USABLE_BYTES = 239 * 1024;
+
 export const crossRules: readonly CrossRule[] = [
   {
     keys: ['nodeTtlMs', 'heartbeatMs'],
@@ -98,6 +101,12 @@ export const crossRules: readonly CrossRule[] = [
     rule: 'outbox-bytes-max ≥ 2 × frame-bytes-max',
     why: 'the result of a node is handed on whole: an outbox must hold one and what surrounds it',
     holds: (c) => c.outboxBytesMax >= 2 * c.frameBytesMax,
+  },
+  {
+    keys: ['slabCount', 'frameBytesMax'],
+    rule: 'slab-count × 239 KiB ≥ frame-bytes-max',
+    why: 'a message of audio that all slabs together cannot hold would wait for ever',
+    holds: (c) => c.slabCount * SLAB_USABLE_BYTES >= c.frameBytesMax,
   },
   {
     keys: ['poolThreads', 'threads'],

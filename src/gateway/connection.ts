@@ -159,7 +159,7 @@ export abstract class Connection {
   /** Whether a frame that ws has not seen may be dealt with. */
   protected mayTake(length: number): Taken {
     if (this.#isOver() || length > this.host.config.frameBytesMax) return 'ws';
-    return this.#held.empty ? 'taken' : 'full';
+    return this.#held.empty ? 'taken' : this.pause();
   }
 
   /** A masked binary frame taken off the socket in front of ws (front-reader.ts). */
@@ -202,7 +202,8 @@ export abstract class Connection {
     );
     const all = none && (this.reader?.again() ?? true);
     this.#offering = false;
-    return all && !this.#isOver();
+    // What the reader gave to ws may be held now.
+    return all && this.#held.empty && !this.#isOver();
   }
 
   #resume(): void {

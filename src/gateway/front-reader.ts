@@ -8,11 +8,11 @@
  * `again`: in overload waiting must cost next to nothing, or there is no way out of it.
  *
  * Thread: supervisor. Owns: where in the stream of frames the socket is, and what it keeps.
- * Bounds: one payload of at most `GATHERED_MAX` bytes and 14 bytes of a header that are not whole yet; one chunk
- * that is kept, as its taker has the socket paused.
+ * Bounds: one payload of at most `GATHERED_MAX` bytes and 14 bytes of a header that are not whole yet; the same and a
+ * chunk or two that are kept, as its taker has the socket paused: at more than `KEPT_MAX` the connection ends.
  */
 import type { Socket } from 'node:net';
-import { readStatically } from './static-read.ts';
+import { READ_BYTES, readStatically } from './static-read.ts';
 
 /** RFC 6455 §5.2: final fragment, no extension, binary. */
 const FINAL_BINARY = 0x82;
@@ -20,6 +20,9 @@ const FINAL_BINARY = 0x82;
 const HEADER_MAX = 14;
 /** Eight seconds of 16 kHz PCM in one message. ws gathers as it comes; here memory is asked for at the first byte. */
 const GATHERED_MAX = 256 * 1024;
+
+/** A refused message, and twice as much behind it as comes of a socket that is paused. */
+const KEPT_MAX = GATHERED_MAX + 4 * READ_BYTES;
 
 /** `ws`: not taken, ws shall have it. `full`: nothing more of this socket until `again`. */
 export type Taken = 'taken' | 'ws' | 'full';
@@ -44,7 +47,7 @@ export class FrontReader {
   /** A frame that may be ours, of which the first `#have` bytes have come; nobody else has them. */
   #frame: Buffer | null = null;
   #have = 0;
-  /** What stands behind a frame for which there was no room, and that frame if it was not gathered. */
+  /** A frame for which there was no room, and what came behind it. */
   #kept: Buffer | null = null;
 
   /** `largest`: ws refuses a longer payload, and shall do so at once. */
@@ -64,29 +67,25 @@ export class FrontReader {
     const reader = new FrontReader((chunk) => socket.emit('data', chunk), take, largest);
     const installed = readStatically(socket, (chunk) => {
       reader.read(chunk);
+      // Would be a change in how sockets pause: memory comes before this one connection.
+      if (reader.keptBytes > KEPT_MAX) socket.destroy(new Error('more came than can be kept'));
     });
     return installed ? reader : null;
   }
 
   /** Bytes that wait for room. */
   get keptBytes(): number {
-    return (this.#isWhole ? this.#have : 0) + (this.#kept?.length ?? 0);
-  }
-
-  get #isWhole(): boolean {
-    return this.#frame !== null && this.#have === this.#frame.length;
+    return this.#kept?.length ?? 0;
   }
 
   read(chunk: Buffer): void {
-    if (this.keptBytes === 0) this.#read(chunk, false);
-    // Its taker has the socket paused, so hardly anything comes.
-    else this.#kept = Buffer.concat([this.#kept ?? Buffer.alloc(0), chunk]);
+    // With the socket paused by its taker hardly anything comes.
+    if (this.#kept !== null) this.#kept = Buffer.concat([this.#kept, chunk]);
+    else this.#read(chunk, false);
   }
 
   /** Offers what was kept; false: there is no room for some of it yet. */
   again(): boolean {
-    const frame = this.#frame;
-    if (frame !== null && this.#isWhole && !this.#offer(frame)) return false;
     const kept = this.#kept;
     this.#kept = null;
     if (kept !== null) this.#read(kept, true);
@@ -102,8 +101,8 @@ export class FrontReader {
     if (this.#frame === null) at = this.#afterHead(chunk);
     else {
       given = at = this.#more(this.#frame, chunk, 0);
-      if (this.#isWhole) {
-        this.#keep(chunk, at, ours);
+      if (this.keptBytes > 0) {
+        this.read(chunk.subarray(at));
         return;
       }
     }
@@ -133,7 +132,8 @@ export class FrontReader {
         }
         const taken = this.#take(chunk, at + header, payload, maskAt(chunk, at + header - 4));
         if (taken === 'full') {
-          this.#keep(chunk, at, ours);
+          const rest = chunk.subarray(at);
+          this.#kept = ours ? rest : Buffer.from(rest);
           return;
         }
         if (taken === 'taken') {
@@ -147,30 +147,20 @@ export class FrontReader {
     if (given < length) this.#pass(chunk, given, length);
   }
 
-  #keep(chunk: Buffer, from: number, ours: boolean): void {
-    if (from === chunk.length) return;
-    const rest = chunk.subarray(from);
-    this.#kept = ours ? rest : Buffer.from(rest);
-  }
-
   /** Adds to the frame what has come of it from `at` on, and offers it when it is whole; returns how far that goes. */
   #more(frame: Buffer, chunk: Buffer, at: number): number {
     const n = Math.min(frame.length - this.#have, chunk.length - at);
     chunk.copy(frame, this.#have, at, at + n);
     this.#have += n;
-    if (this.#isWhole) this.#offer(frame);
-    return at + n;
-  }
-
-  /** A gathered frame; false: there is no room for it. */
-  #offer(frame: Buffer): boolean {
-    const header = headerBytes(frame, 0);
-    const taken = this.#take(frame, header, frame.length - header, maskAt(frame, header - 4));
-    if (taken === 'full') return false;
+    if (this.#have < frame.length) return at + n;
+    // Before it is offered: its taker may end the connection, and have what is kept read.
     this.#frame = null;
     this.#have = 0;
+    const header = headerBytes(frame, 0);
+    const taken = this.#take(frame, header, frame.length - header, maskAt(frame, header - 4));
+    if (taken === 'full') this.#kept = frame;
     if (taken === 'ws') this.#toWs(frame);
-    return true;
+    return at + n;
   }
 
   /** A copy, because ws keeps what it is given, and the chunk's memory will be read into again. */

@@ -15,10 +15,13 @@ local CANDIDATES_LARGE = 2
 local EXACT_MAX = 512
 -- pool → how many jobs this call chooses nodes for; nothing: one. What they look at is drawn at once.
 local jobsOfPool = {}
--- pool → what was drawn in this call, `at`: how much of it was looked at, `whole`: it is all of the pool.
+-- pool → what was drawn in this call, `from` and `at`: where looking began and how far it came, `whole`: it is all
+-- of the pool.
 local draws = {}
--- Pool and needs for which this call has found no room; later in the call there is no more.
-local noRoom = {}
+-- Pool and needs → samples in a row in which this call has found no room. After so many it looks no further, as
+-- what has no room in this call gets none later in it.
+local misses = {}
+local MISSES_MAX = 4
 
 -- Latencies within a fifth of each other are equal: otherwise one node would win every tie.
 local function latencyClass(node)
@@ -71,7 +74,7 @@ local function scan(ids, from, count, job, enough)
   return best, fallback, another, count
 end
 
--- A small set comes whole and always in the same order: whoever looks at it begins anywhere.
+-- What is drawn is random, its order is not: whoever looks at it begins anywhere.
 local function anywhere(ids)
   return #ids > 0 and math.random(#ids) or 0
 end
@@ -81,7 +84,7 @@ local function sample(pool)
   if not draw or (not draw.whole and draw.at + SAMPLE > #draw.ids) then
     local count = SAMPLE + CANDIDATES_LARGE * ((jobsOfPool[pool] or 1) - 1)
     local ids = redis.call('SRANDMEMBER', poolKey(pool), count)
-    draw = { ids = ids, at = 0, whole = #ids < count }
+    draw = { ids = ids, from = anywhere(ids), at = 0, whole = #ids < count }
     draws[pool] = draw
   end
   return draw
@@ -100,7 +103,7 @@ local function fromSample(job)
   local draw = sample(job.pool)
   local ids = draw.ids
   local count = draw.whole and #ids or SAMPLE
-  local from = draw.whole and anywhere(ids) or draw.at
+  local from = draw.whole and anywhere(ids) or draw.from + draw.at
   local enough = #ids < SAMPLE and CANDIDATES_SMALL or CANDIDATES_LARGE
   local best, fallback, another, looked = scan(ids, from, count, job, enough)
   draw.at = draw.at + looked
@@ -114,19 +117,17 @@ local function choose(job, thorough)
   if node then return node end
   local new = job.n == 0
   local kind = job.pool .. ' ' .. job.needs
-  if new and noRoom[kind] then return nil end
+  if new and (misses[kind] or 0) >= MISSES_MAX then return nil end
   local best, fallback, another, whole = fromSample(job)
+  misses[kind] = best and 0 or (misses[kind] or 0) + 1
   if best then return best end
   if not whole then
-    if new and not thorough and redis.call('EXISTS', queueKey(job.pool)) == 1 then
-      noRoom[kind] = true
-      return nil
-    end
+    if new and not thorough and redis.call('EXISTS', queueKey(job.pool)) == 1 then return nil end
     local ids = redis.call('SRANDMEMBER', poolKey(job.pool), EXACT_MAX)
     best, fallback, another = scan(ids, anywhere(ids), #ids, job, 1)
     if best then return best end
   end
-  if new then noRoom[kind] = true end
+  if new then misses[kind] = MISSES_MAX end
   if another then return nil end
   return fallback
 end

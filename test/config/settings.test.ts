@@ -205,6 +205,11 @@ const ruleCases: readonly (readonly [string, readonly string[], readonly string[
   ['drain-ms <', ['--drain-ms=299999'], ['--drain-ms=300000']],
   ['2 × ping-ms', ['--ping-ms=30000'], ['--ping-ms=30001']],
   ['outbox-bytes-max ≥', ['--frame-bytes-max=2097152'], ['--frame-bytes-max=2097153']],
+  [
+    'slab-count ×',
+    ['--slab-count=4', '--frame-bytes-max=978944'],
+    ['--slab-count=4', '--frame-bytes-max=978945'],
+  ],
   ['pool-threads ≤', ['--pool-threads=7'], ['--pool-threads=8']],
   ['results-unacked-max ≥', ['--results-unacked-max=64'], ['--results-unacked-max=63']],
   ['a host other', ['--host=0.0.0.0', '--insecure'], ['--host=0.0.0.0']],

@@ -74,6 +74,32 @@ describe('held frames', () => {
     expect(rig.supervisor.of('clientAudio')[799]!.args[0]).toBe(399);
   });
 
+  test('audio and text of one chunk find room one by one, and neither is left behind', async () => {
+    rig = await startGateway();
+    const { peer, conn } = await rig.client({}, ['dragoman.json.v1']);
+    rig.supervisor.room = 0;
+    peer.socket.cork();
+    for (let i = 0; i < 4; i++) {
+      peer.ws.send(Buffer.alloc(100));
+      peer.json({ type: 'finalize', tag: String(i) });
+    }
+    peer.socket.uncork();
+    await vi.waitFor(() => expect(rig.gateway.stats().paused).toBe(1));
+    for (let i = 0; i < 8; i++) {
+      await vi.waitFor(() => expect(rig.supervisor.room).toBe(0));
+      rig.supervisor.room = 1;
+      rig.gateway.resumeReading([conn]);
+    }
+    await vi.waitFor(() => expect(rig.supervisor.of('clientControl')).toHaveLength(4));
+    const order = rig.supervisor.calls.all.slice(1).map(({ event }) => event);
+    expect(order).toEqual(Array(4).fill(['clientAudio', 'clientControl']).flat());
+    expect(rig.gateway.stats()).toMatchObject({ paused: 0, heldBytes: 0 });
+    // It is read again.
+    rig.supervisor.room = 1;
+    peer.ws.send(Buffer.alloc(100));
+    await vi.waitFor(() => expect(rig.supervisor.of('clientAudio')).toHaveLength(5));
+  });
+
   test('JSON audio keeps its implied offset across a refusal', async () => {
     rig = await startGateway();
     const { peer, conn } = await rig.client({}, ['dragoman.json.v1']);

@@ -174,6 +174,40 @@ test('front reader: in whatever pieces it comes and however often there is no ro
   expect(refused).toBeGreaterThan(10);
 });
 
+test('front reader: a taker that has what is kept read meanwhile sees each frame once', () => {
+  const audio = (fill: number, bytes: number) => ({
+    ...{ first: 0x82, masked: true, wanted: true },
+    payload: Buffer.alloc(bytes, fill),
+  });
+  const stream = Buffer.concat([audio(1, 500), audio(2, 500), audio(3, 400)].map(wire));
+  const taken: string[] = [];
+  let full = true;
+  let over = false;
+  const reader: FrontReader = new FrontReader(
+    (bytes) => taken.push(`ws ${bytes.length}`),
+    (_chunk, _start, length) => {
+      if (over) return 'ws';
+      if (full) return 'full';
+      // As a connection that ends: what is kept goes to ws.
+      over = true;
+      reader.again();
+      taken.push(`taken ${length}`);
+      return 'taken';
+    },
+    LARGEST,
+  );
+  // The first is gathered, the second kept in part.
+  for (const [from, to] of [
+    [0, 300],
+    [300, 800],
+  ] as const)
+    reader.read(stream.subarray(from, to));
+  full = false;
+  reader.again();
+  reader.read(stream.subarray(800));
+  expect(taken).toEqual(['taken 500', 'ws 508', 'ws 408']);
+});
+
 test('front reader: a socket that is not as known is left as it is', () => {
   const socket = Object.assign(new EventEmitter(), { readableLength: 0 }) as unknown as Socket;
   expect(FrontReader.install(socket, () => 'taken', LARGEST)).toBeNull();

@@ -51,7 +51,9 @@ export class ThreadHandle {
   #transfer: ArrayBuffer[] = [];
   #flushSet = false;
   #flushSoon = false;
-  readonly #waiting = new Set<ConnId>();
+  /** Refused for want of a slab, or of credit, which is all that a message needs. */
+  readonly #needSlab = new Set<ConnId>();
+  readonly #needCredit = new Set<ConnId>();
   #past: ThreadStats = emptyStats();
   #present: ThreadStats = emptyStats();
   readonly #ledger: LedgerWatch;
@@ -154,12 +156,20 @@ export class ThreadHandle {
   }
 
   audio(conn: ConnId, offset: number, data: Uint8Array, mask?: number): boolean {
-    if (this.#port?.ready() !== true || !this.#slabs.write(conn, offset, data, mask)) {
-      this.#waiting.add(conn);
+    if (!this.#ready(conn)) return false;
+    if (!this.#slabs.write(conn, offset, data, mask)) {
+      this.#needSlab.add(conn);
       return false;
     }
     this.#flushInTime();
     return true;
+  }
+
+  /** There is credit for a message of the connection's; if not, it waits for that. */
+  #ready(conn: ConnId): boolean {
+    if (this.#port?.ready() === true) return true;
+    this.#needCredit.add(conn);
+    return false;
   }
 
   #flushInTime(): void {
@@ -178,12 +188,9 @@ export class ThreadHandle {
 
   /** A message of a connection's; `full` when the thread has not kept up. */
   send(conn: ConnId, message: SupervisorToPool, transfer?: readonly ArrayBuffer[]): boolean {
-    if (this.#port?.ready() === true) {
-      this.post(message, transfer);
-      return true;
-    }
-    this.#waiting.add(conn);
-    return false;
+    if (!this.#ready(conn)) return false;
+    this.post(message, transfer);
+    return true;
   }
 
   /** A message whose number something else bounds. A client's stays behind audio written before it. */
@@ -220,13 +227,18 @@ export class ThreadHandle {
    * restart: once the new life has its nodes and sessions.
    */
   roomAgain(): void {
-    let left = this.#waiting.size;
-    for (const conn of this.#waiting) {
+    this.#askInTurn(this.#needCredit);
+    if (this.#needCredit.size === 0) this.#askInTurn(this.#needSlab);
+  }
+
+  #askInTurn(waiting: Set<ConnId>): void {
+    let left = waiting.size;
+    for (const conn of waiting) {
       if (left === 0) return;
       left -= 1;
-      this.#waiting.delete(conn);
+      waiting.delete(conn);
       this.#options.room(conn);
-      if (this.#waiting.has(conn)) return;
+      if (waiting.has(conn) || this.#needCredit.has(conn)) return;
     }
   }
 }
