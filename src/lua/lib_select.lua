@@ -119,13 +119,16 @@ local function choose(job, thorough)
   local kind = job.pool .. ' ' .. job.needs
   if new and (misses[kind] or 0) >= MISSES_MAX then return nil end
   local best, fallback, another, whole = fromSample(job)
-  misses[kind] = best and 0 or (misses[kind] or 0) + 1
+  if new then misses[kind] = best and 0 or (misses[kind] or 0) + 1 end
   if best then return best end
   if not whole then
     if new and not thorough and redis.call('EXISTS', queueKey(job.pool)) == 1 then return nil end
     local ids = redis.call('SRANDMEMBER', poolKey(job.pool), EXACT_MAX)
     best, fallback, another = scan(ids, anywhere(ids), #ids, job, 1)
-    if best then return best end
+    if best then
+      misses[kind] = 0
+      return best
+    end
   end
   if new then misses[kind] = MISSES_MAX end
   if another then return nil end

@@ -189,6 +189,16 @@ export function jobConformance(make: MakeHarness): void {
       expect(placed.length).toBeGreaterThan(15);
     });
 
+    test('the last free slots of a pool larger than any sample are found as well', async () => {
+      const b = await setup();
+      for (let i = 0; i < 300; i++) await b.ready(`n${i}`);
+      for (let i = 0; i < 285; i++) await b.assigned(i, { affinity: node(`n${i}`) });
+      const jobs = Array.from({ length: 16 }, (_, i) => spec(300 + i));
+      const replies = await b.r.jobSubmit({ cell: 0, jobs });
+      const words = replies.map(({ status }) => status);
+      expect(words).toEqual([...Array<string>(15).fill('assigned'), 'queued']);
+    });
+
     test('every free slot of a large pool is found before a job waits', async () => {
       const b = await setup();
       for (let i = 0; i < 30; i++) await b.ready(`n${i}`);
